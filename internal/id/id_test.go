@@ -1,0 +1,65 @@
+package id
+
+import (
+	"regexp"
+	"testing"
+
+	"github.com/livegate/livegate/internal/fault"
+)
+
+func TestConnRoundTrip(t *testing.T) {
+	k := NewNodeKey()
+	shape := regexp.MustCompile(`^[A-Za-z0-9_-]{15}=$`)
+	for range 1000 {
+		c := NewConn(k)
+		if !shape.MatchString(c.String()) {
+			t.Fatalf("%q is not AWS's shape", c)
+		}
+		back, err := ParseConn(c.String())
+		if err != nil || back != c || back.Node() != k {
+			t.Fatalf("%q came back as %q, %v", c, back, err)
+		}
+	}
+}
+
+// Four spellings decode to the same 11 bytes; only one may name the connection.
+func TestParseConnRefusesOtherSpellings(t *testing.T) {
+	c := NewConn(NewNodeKey()).String()
+	same := 0
+	for _, last := range "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_" {
+		s := c[:14] + string(last) + "="
+		if _, err := ParseConn(s); err == nil {
+			same++
+		}
+	}
+	if same != 16 { // 4 significant bits in the fifteenth character
+		t.Fatalf("%d of 64 last characters parse, want 16", same)
+	}
+	for _, bad := range []string{"", "=", c + "x", c[:15], c[:15] + "A", "gone=", "Xq1/Tq1+Xq1aXq1=", c + c} {
+		_, err := ParseConn(bad)
+		if !fault.Is(err, fault.BadRequest) || fault.Message(err) != "Invalid connectionId: "+bad {
+			t.Errorf("ParseConn(%q) = %v", bad, err)
+		}
+	}
+}
+
+func TestStableIsStableAndSeparatesParts(t *testing.T) {
+	if Stable(10, "a", "bc") != Stable(10, "a", "bc") {
+		t.Fatal("not stable")
+	}
+	if Stable(10, "a", "bc") == Stable(10, "ab", "c") {
+		t.Fatal("parts run together")
+	}
+	if !regexp.MustCompile(`^[a-z][a-z0-9]{9}$`).MatchString(Stable(10, "x")) {
+		t.Fatal(Stable(10, "x"))
+	}
+}
+
+func FuzzParseConn(f *testing.F) {
+	f.Add("R0oXAdfD0kwCH6w=")
+	f.Fuzz(func(t *testing.T, s string) {
+		if c, err := ParseConn(s); err == nil && c.String() != s {
+			t.Fatalf("%q parsed as %q", s, c)
+		}
+	})
+}
