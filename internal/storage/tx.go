@@ -1,0 +1,252 @@
+package storage
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"slices"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/livegate/livegate/internal/fault"
+)
+
+// MaxKey is the longest key in bytes (bbolt's limit).
+const MaxKey = bolt.MaxKeySize
+
+const sumSize = 4 // CRC-32C of key and value, after the value
+
+// Tx is a transaction: six operations over named spaces. It belongs to the
+// function it was given to. A write that is impossible (an empty or overlong
+// key) makes the whole function fail, also when its error is ignored.
+type Tx struct {
+	db    *DB
+	bolt  *bolt.Tx
+	write bool
+	open  []space // looked up so far; few, so a slice beats a map
+
+	// of the function that is running now
+	err     error
+	undo    []change
+	arena   []byte // keys of undo
+	dropped []string
+}
+
+type space struct {
+	name   string
+	bucket *bolt.Bucket // nil: looked up, does not exist
+}
+
+// change is how to take back one write.
+type change struct {
+	space    string
+	from, to int    // key in arena
+	old      []byte // stored form; nil if the key was absent
+}
+
+func checksum(key, value []byte) uint32 {
+	table := crc32.MakeTable(crc32.Castagnoli) // returns a shared table
+	return crc32.Update(crc32.Checksum(key, table), table, value)
+}
+
+// unseal strips and verifies the checksum.
+func (tx *Tx) unseal(key, stored []byte) []byte {
+	n := len(stored) - sumSize
+	if n < 0 || binary.LittleEndian.Uint32(stored[n:]) != checksum(key, stored[:n]) {
+		panic(damage{fmt.Sprintf("checksum of key %q does not match", key)})
+	}
+	return stored[:n:n]
+}
+
+func (tx *Tx) bucket(name string, create bool) *bolt.Bucket {
+	at := -1
+	for i := range tx.open {
+		if tx.open[i].name == name {
+			if tx.open[i].bucket != nil || !create {
+				return tx.open[i].bucket
+			}
+			at = i
+		}
+	}
+	var b *bolt.Bucket
+	if name != metaSpace {
+		b = tx.bolt.Bucket([]byte(name))
+	}
+	if b == nil && create {
+		var err error
+		if b, err = tx.bolt.CreateBucket([]byte(name)); err != nil {
+			_ = tx.fail(err) // kept: the caller sees it in tx.err
+			return nil
+		}
+	}
+	if at >= 0 {
+		tx.open[at].bucket = b
+	} else {
+		tx.open = append(tx.open, space{name, b})
+	}
+	return b
+}
+
+// fail records the first error, and returns it.
+func (tx *Tx) fail(err error) error {
+	if tx.err == nil {
+		tx.err = err
+	}
+	return tx.err
+}
+
+// Get returns the value of key, nil if there is none. An empty value is not nil.
+// The slice lives until the transaction ends and must not be changed.
+func (tx *Tx) Get(space string, key []byte) []byte {
+	b := tx.bucket(space, false)
+	if b == nil || tx.isDropped(space) {
+		return nil
+	}
+	stored := b.Get(key)
+	if stored == nil {
+		return nil
+	}
+	return tx.unseal(key, stored)
+}
+
+// Put sets key to value; both are copied.
+func (tx *Tx) Put(space string, key, value []byte) error {
+	b, err := tx.writable(space, key)
+	if err != nil {
+		return err
+	}
+	stored := make([]byte, len(value)+sumSize)
+	copy(stored, value)
+	binary.LittleEndian.PutUint32(stored[len(value):], checksum(key, value))
+	tx.remember(space, b, key)
+	if err := b.Put(key, stored); err != nil {
+		return tx.fail(fault.New(fault.Internal, "storage.Put(%q): %v", space, err))
+	}
+	return nil
+}
+
+// Delete removes key; an absent key is no error.
+func (tx *Tx) Delete(space string, key []byte) error {
+	b, err := tx.writable(space, key)
+	if err != nil || b.Get(key) == nil {
+		return err
+	}
+	tx.remember(space, b, key)
+	if err := b.Delete(key); err != nil {
+		return tx.fail(fault.New(fault.Internal, "storage.Delete(%q): %v", space, err))
+	}
+	return nil
+}
+
+// Drop removes a space with everything in it when the function succeeds. From
+// here on the function sees it empty and may not write to it.
+func (tx *Tx) Drop(space string) error {
+	if !tx.write {
+		return tx.fail(fault.New(fault.Internal, "storage.Drop(%q): read-only transaction", space))
+	}
+	tx.dropped = append(tx.dropped, space)
+	return nil
+}
+
+// Ascend calls fn for each key with from ≤ key < to, in order, until it returns
+// false. A nil bound is no bound. fn must not write to the same space.
+func (tx *Tx) Ascend(space string, from, to []byte, fn func(key, value []byte) bool) {
+	b := tx.bucket(space, false)
+	if b == nil || tx.isDropped(space) {
+		return
+	}
+	c := b.Cursor()
+	for k, v := c.Seek(from); k != nil && (to == nil || bytes.Compare(k, to) < 0); k, v = c.Next() {
+		if !fn(k, tx.unseal(k, v)) {
+			return
+		}
+	}
+}
+
+// Descend is Ascend over the same keys in reverse.
+func (tx *Tx) Descend(space string, from, to []byte, fn func(key, value []byte) bool) {
+	b := tx.bucket(space, false)
+	if b == nil || tx.isDropped(space) {
+		return
+	}
+	c := b.Cursor()
+	var k, v []byte
+	if to == nil {
+		k, v = c.Last()
+	} else if k, _ = c.Seek(to); k == nil {
+		k, v = c.Last()
+	} else {
+		k, v = c.Prev()
+	}
+	for ; k != nil && bytes.Compare(k, from) >= 0; k, v = c.Prev() {
+		if !fn(k, tx.unseal(k, v)) {
+			return
+		}
+	}
+}
+
+func (tx *Tx) isDropped(space string) bool {
+	return len(tx.dropped) > 0 && slices.Contains(tx.dropped, space)
+}
+
+// writable is the bucket to write key to.
+func (tx *Tx) writable(space string, key []byte) (*bolt.Bucket, error) {
+	switch {
+	case tx.err != nil:
+		return nil, tx.err
+	case !tx.write:
+		return nil, tx.fail(fault.New(fault.Internal, "storage: write to %q in a read-only transaction", space))
+	case space == "" || space == metaSpace:
+		return nil, tx.fail(fault.New(fault.Internal, "storage: %q is not a space for callers", space))
+	case len(key) == 0 || len(key) > MaxKey:
+		return nil, tx.fail(fault.New(fault.TooLarge, "storage: a key in %q has %d bytes; 1 to %d are possible", space, len(key), MaxKey))
+	case tx.isDropped(space):
+		return nil, tx.fail(fault.New(fault.Internal, "storage: write to %q after dropping it", space))
+	}
+	return tx.bucket(space, true), tx.err
+}
+
+func (tx *Tx) remember(space string, b *bolt.Bucket, key []byte) {
+	from := len(tx.arena)
+	tx.arena = append(tx.arena, key...)
+	tx.undo = append(tx.undo, change{space, from, len(tx.arena), b.Get(key)})
+}
+
+// begin starts a function's share of a group commit.
+func (tx *Tx) begin() {
+	tx.err, tx.undo, tx.arena, tx.dropped = nil, tx.undo[:0], tx.arena[:0], nil
+}
+
+// settle carries out what was put off until the function succeeded.
+func (tx *Tx) settle() error {
+	for _, name := range tx.dropped {
+		if tx.bucket(name, false) == nil {
+			continue
+		}
+		if err := tx.bolt.DeleteBucket([]byte(name)); err != nil {
+			return err
+		}
+		tx.open = slices.DeleteFunc(tx.open, func(s space) bool { return s.name == name })
+	}
+	return nil
+}
+
+// rewind takes back the running function's writes, newest first. The engine
+// keeps the old values: they point into pages or nodes that stay until commit.
+func (tx *Tx) rewind() error {
+	for i := len(tx.undo) - 1; i >= 0; i-- {
+		c := tx.undo[i]
+		b, key := tx.bucket(c.space, true), tx.arena[c.from:c.to]
+		var err error
+		if c.old == nil {
+			err = b.Delete(key)
+		} else {
+			err = b.Put(key, c.old)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

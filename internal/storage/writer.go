@@ -1,0 +1,133 @@
+package storage
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+)
+
+// request is one function waiting for the writer. err and panicked belong to the
+// writer until done is closed, then to the caller.
+type request struct {
+	ctx      context.Context
+	fn       func(*Tx) error
+	err      error
+	panicked *asError
+	done     chan struct{}
+}
+
+// write is the writer goroutine: wait for one function, take all that are
+// waiting by then, commit them together, answer them all. While a commit waits
+// for the disk the next batch gathers by itself, so no timer is needed.
+func (db *DB) write() {
+	defer close(db.done)
+	batch := make([]*request, 0, maxBatch)
+	for {
+		r := <-db.queue
+		if r == nil {
+			return
+		}
+		batch = append(batch[:0], r)
+		last := db.gather(&batch)
+		db.commit(batch)
+		if last {
+			return
+		}
+	}
+}
+
+// gather adds what is queued; true when the database is closing.
+func (db *DB) gather(batch *[]*request) (last bool) {
+	for len(*batch) < maxBatch {
+		select {
+		case r := <-db.queue:
+			if r == nil {
+				return true
+			}
+			*batch = append(*batch, r)
+		default:
+			return false
+		}
+	}
+	return false
+}
+
+// commit runs a batch in one engine transaction. If the transaction itself
+// fails (disk full, damaged page) nothing of it is kept and every function that
+// had succeeded is told why.
+func (db *DB) commit(batch []*request) {
+	var applied []*request
+	err := db.apply(batch, &applied)
+	if err != nil {
+		for _, r := range applied {
+			r.err = err
+		}
+	}
+	for _, r := range batch {
+		close(r.done)
+	}
+}
+
+func (db *DB) apply(batch []*request, applied *[]*request) (err error) {
+	defer guard(func(p any) {
+		*applied = batch
+		err = damagedFile(db.path, p)
+	})()
+	b, err := db.bolt.Begin(true)
+	if err != nil {
+		*applied = batch
+		return db.engineError(err)
+	}
+	// After Commit this does nothing; after a panic inside Commit it lets go of
+	// the engine's writer lock, so that the next batch gets an error too, not silence.
+	defer func() { _ = b.Rollback() }()
+	tx := &Tx{db: db, bolt: b, write: true}
+	for _, r := range batch {
+		if r.err = r.ctx.Err(); r.err != nil {
+			continue
+		}
+		if fatal := tx.run(r); fatal != nil {
+			*applied = batch
+			return unusable(db.path, fatal)
+		}
+		if r.err == nil && r.panicked == nil {
+			*applied = append(*applied, r)
+		}
+	}
+	if len(*applied) == 0 {
+		return nil
+	}
+	if err := b.Commit(); err != nil {
+		return unusable(db.path, err)
+	}
+	return nil
+}
+
+// run executes one function of a batch; a non-nil result means the transaction
+// as a whole cannot go on.
+func (tx *Tx) run(r *request) error {
+	tx.begin()
+	r.err = tx.call(r)
+	if r.err == nil {
+		r.err = tx.err
+	}
+	if r.err == nil && r.panicked == nil {
+		return tx.settle()
+	}
+	return tx.rewind()
+}
+
+// call runs the function and keeps a bug in it away from its neighbours.
+func (tx *Tx) call(r *request) (err error) {
+	defer func() {
+		p := recover()
+		switch {
+		case p == nil:
+		case fromEngine(p):
+			panic(damage{fmt.Sprint(p)}) // the frames that prove it are gone after this
+		default:
+			r.panicked = &asError{p, debug.Stack()}
+		}
+	}()
+	return r.fn(tx)
+}
