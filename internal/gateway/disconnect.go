@@ -1,0 +1,159 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/livegate/livegate/internal/event"
+	"github.com/livegate/livegate/internal/fault"
+	"github.com/livegate/livegate/internal/id"
+)
+
+// disconnect runs $disconnect for a connection that ended.
+func (s *session) disconnect(j *job) {
+	g := s.g
+	st := s.slot.current.Load()
+	requestID := s.disconnectID
+	if requestID == "" {
+		requestID = id.NewRequest()
+	}
+	g.log("info", requestID, "disconnect %s with %d %s", s.conn.ID, j.code, j.reason)
+	if g.runDisconnect(g.ctx, s, st, requestID, j) {
+		g.endJournal(s)
+	}
+}
+
+// runDisconnect reports whether the matter is settled: false only when our own end
+// cut it short, so that the journal keeps it for the next start. A function that
+// fails has had its run, as on AWS.
+func (g *Gateway) runDisconnect(ctx context.Context, s *session, st *stage, requestID string, j *job) bool {
+	rt := st.api.disconnect
+	if rt == nil || rt.model.Integration == nil {
+		return true
+	}
+	req := s.request(st, rt, event.TypeDisconnect, requestID, time.Now())
+	req.Code, req.Reason = j.code, j.reason
+	if _, err := g.cfg.Integrations.Call(ctx, req); err != nil {
+		g.stats.errors.Add(1)
+		g.log("error", requestID, "$disconnect of %s failed: %s", s.conn.ID, reason(err))
+		return ctx.Err() == nil
+	}
+	return true
+}
+
+// record is a journalled connection: what its $disconnect event needs.
+type record struct {
+	Version     int             `json:"v"`
+	ID          string          `json:"id"`
+	APIID       string          `json:"api"`
+	Stage       string          `json:"stage"`
+	DomainName  string          `json:"host"`
+	SourceIP    string          `json:"ip"`
+	UserAgent   string          `json:"ua,omitempty"`
+	ConnectedAt int64           `json:"at"`
+	RequestID   string          `json:"req"`
+	Authorizer  json.RawMessage `json:"auth,omitempty"`
+}
+
+const recordVersion = 1
+
+// beginJournal promises a connection its $disconnect before its $connect runs: a
+// crash between the two must not leave a row in somebody's table for ever.
+func (g *Gateway) beginJournal(s *session, st *stage) error {
+	rt := st.api.disconnect
+	if g.cfg.Journal == nil || rt == nil || rt.model.Integration == nil {
+		return nil
+	}
+	s.disconnectID = id.NewRequest()
+	rec, err := json.Marshal(record{
+		Version: recordVersion, ID: s.conn.ID, APIID: s.conn.APIID, Stage: s.conn.Stage, DomainName: s.conn.DomainName,
+		SourceIP: s.conn.SourceIP, UserAgent: s.conn.UserAgent, ConnectedAt: s.conn.ConnectedAt,
+		RequestID: s.disconnectID, Authorizer: s.conn.Authorizer,
+	})
+	if err != nil {
+		return err
+	}
+	return g.cfg.Journal.Begin(rec, s.conn.ID)
+}
+
+func (g *Gateway) endJournal(s *session) {
+	if s.disconnectID == "" {
+		return
+	}
+	if err := g.cfg.Journal.End(s.conn.ID); err != nil {
+		g.log("error", s.disconnectID, "the journal keeps %s, whose $disconnect will run again at the next start: %v", s.conn.ID, err)
+	}
+}
+
+// recovering is how many left-over $disconnects run at a time.
+const recovering = 8
+
+// Recover runs the $disconnect of connections that an earlier process left in the
+// journal, with code 1006 and the requestId reserved then. Call it after Deploy;
+// connections of this process are left alone. It returns when all have run.
+func (g *Gateway) Recover(ctx context.Context) (err error) {
+	defer fault.Wrap(&err, "gateway.Recover")
+	if g.cfg.Journal == nil {
+		return nil
+	}
+	recs, err := g.cfg.Journal.Pending()
+	if err != nil {
+		return err
+	}
+	d := g.current.Load()
+	if d == nil {
+		return fault.New(fault.Internal, "nothing is deployed")
+	}
+	slots := make(chan struct{}, recovering)
+	var wait sync.WaitGroup
+	for _, raw := range recs {
+		s, requestID, err := g.restore(d, raw)
+		if err != nil {
+			g.log("warn", requestID, "a journalled connection is dropped: %v", err)
+		}
+		if s == nil {
+			continue
+		}
+		slots <- struct{}{}
+		wait.Add(1)
+		go func() {
+			defer func() { <-slots; wait.Done() }()
+			g.log("info", requestID, "disconnect %s with 1006: left behind by an earlier run", s.conn.ID)
+			if g.runDisconnect(ctx, s, s.slot.current.Load(), requestID, &job{code: lost}) {
+				g.endJournal(s)
+			}
+		}()
+	}
+	wait.Wait()
+	return ctx.Err()
+}
+
+// restore rebuilds a session from its record; nil without an error when it belongs
+// to this process. A record whose stage is gone is erased; one of another version
+// is kept, for whoever can read it.
+func (g *Gateway) restore(d *deployment, raw []byte) (*session, string, error) {
+	var rec record
+	if err := json.Unmarshal(raw, &rec); err != nil || rec.Version != recordVersion {
+		return nil, "", fmt.Errorf("its record is not one of version %d (%v)", recordVersion, err)
+	}
+	c, err := id.ParseConn(rec.ID)
+	if err != nil {
+		return nil, rec.RequestID, err
+	}
+	if c.Node() == g.cfg.Registry.Node() {
+		return nil, "", nil
+	}
+	s := &session{g: g, id: c, disconnectID: rec.RequestID, slot: d.slots[slotKey{rec.APIID, rec.Stage}]}
+	s.conn = event.Connection{
+		ID: rec.ID, APIID: rec.APIID, Stage: rec.Stage, DomainName: rec.DomainName, SourceIP: rec.SourceIP,
+		UserAgent: rec.UserAgent, ConnectedAt: rec.ConnectedAt, Authorizer: rec.Authorizer,
+	}
+	if s.slot == nil {
+		g.endJournal(s)
+		return nil, rec.RequestID, fmt.Errorf("%s was on stage %s of API %s, which is gone", rec.ID, rec.Stage, rec.APIID)
+	}
+	return s, rec.RequestID, nil
+}

@@ -1,0 +1,174 @@
+// Package gateway is the WebSocket API itself: $connect, route selection,
+// $default, $disconnect, two-way replies, error frames and the limits profile, as
+// Amazon API Gateway does them.
+//
+// Promises:
+//   - A client gets its 101 only after $connect returned a 2xx status, or when
+//     there is no $connect route. Access control that is configured and not built
+//     yet refuses the handshake; it is never skipped.
+//   - A connection's messages reach their integrations in the order of arrival:
+//     message 2 is handed over only once the runtime has put message 1 in line.
+//     They then run side by side, and replies leave as they come, as on AWS.
+//     Beyond Limits.InFlight messages the connection is not read.
+//   - $disconnect runs exactly once per connection whose $connect succeeded, after
+//     the connection left the registry and after its last message was handed over,
+//     whatever ended it; a client that vanishes during $connect included. With a
+//     journal it runs at least once, with the same requestId, across a crash.
+//   - A deployment is swapped whole. An open connection sees the new one with its
+//     next message; one whose stage or API is gone is closed with 1001, and its
+//     $disconnect runs on the deployment that last had it.
+//
+// Nothing here blocks a connection's reader: [Gateway.ServeUpgrade] runs on its
+// own goroutine until the handshake is decided, and a message whose answer needs
+// no waiting (MOCK, no route) is answered in place.
+//
+// The package knows no sockets beyond the small interface link, no templates and
+// no storage. Tests run it over fake links; suite_test.go runs it over real ones.
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/livegate/livegate/internal/clock"
+	"github.com/livegate/livegate/internal/fault"
+	"github.com/livegate/livegate/internal/integration"
+	"github.com/livegate/livegate/internal/model"
+	"github.com/livegate/livegate/internal/registry"
+)
+
+// Integrations runs integrations; *integration.Executor does.
+type Integrations interface {
+	Call(ctx context.Context, r *integration.Request) (integration.Response, error)
+}
+
+// Journal remembers connections whose $disconnect has not run yet.
+type Journal interface {
+	// Begin stores a record under an id; it is on disk when Begin returns.
+	Begin(rec []byte, id string) error
+	// End forgets it.
+	End(id string) error
+	// Pending returns all records.
+	Pending() ([][]byte, error)
+}
+
+// Config of a gateway. Registry and Integrations are required.
+type Config struct {
+	Registry     *registry.Registry
+	Integrations Integrations
+	// Journal makes $disconnect survive a crash; nil: it does not.
+	Journal Journal
+	Clock   clock.Clock
+	// Profile is "aws" (also ""), or "open"; Limits, when set, replaces it.
+	Profile string
+	Limits  *Limits
+	// Logs gets one line per event; it must not block. nil: no logs.
+	Logs func(model.LogLine)
+}
+
+// Validate says what is missing or unknown.
+func (c *Config) Validate() error {
+	switch {
+	case c.Registry == nil || c.Integrations == nil:
+		return fault.New(fault.Internal, "gateway: Config needs Registry and Integrations")
+	case c.Limits == nil && c.Profile != "" && c.Profile != "aws" && c.Profile != "open":
+		return fault.New(fault.BadRequest, "unknown limits profile %q: use aws or open", c.Profile)
+	}
+	return nil
+}
+
+// Gateway serves WebSocket APIs. It is safe for concurrent use.
+type Gateway struct {
+	// static after New
+	cfg    Config
+	limits Limits
+	ctx    context.Context // ends when Drain gives up
+	stop   context.CancelFunc
+
+	current   atomic.Pointer[deployment] // nil before the first Deploy
+	stats     counters
+	scratches sync.Pool // of *scratch
+
+	deploying sync.Mutex // one Deploy at a time
+
+	// guarded by mu
+	mu       sync.Mutex
+	active   int           // handshakes and connections whose $disconnect has not returned
+	draining bool          // no new handshakes
+	idle     chan struct{} // closed when draining and active is 0
+}
+
+// New returns a gateway that refuses every handshake until Deploy.
+func New(cfg Config) (*Gateway, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	g := &Gateway{cfg: cfg, limits: profile(cfg.Profile), idle: make(chan struct{})}
+	if cfg.Limits != nil {
+		g.limits = *cfg.Limits
+	}
+	if g.limits.InFlight <= 0 {
+		g.limits.InFlight = defaultInFlight
+	}
+	g.ctx, g.stop = context.WithCancel(context.Background())
+	return g, nil
+}
+
+// Drain ends service: new handshakes get 503, open connections are closed with
+// 1001 "Going away", and Drain returns when every $disconnect has run. If ctx ends
+// first, what still runs is cancelled; its journal records stay for Recover.
+func (g *Gateway) Drain(ctx context.Context) error {
+	g.mu.Lock()
+	first := !g.draining
+	g.draining = true
+	if first && g.active == 0 {
+		close(g.idle)
+	}
+	g.mu.Unlock()
+	if d := g.current.Load(); d != nil {
+		for _, s := range d.slots {
+			s.shut()
+		}
+	}
+	select {
+	case <-g.idle:
+		g.stop()
+		return nil
+	case <-ctx.Done():
+	}
+	g.stop()
+	g.mu.Lock()
+	left := g.active
+	g.mu.Unlock()
+	return fault.New(fault.Timeout, "stopped with %d connections whose $disconnect had not finished", left)
+}
+
+// enter counts one handshake in; false while draining.
+func (g *Gateway) enter() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.draining {
+		return false
+	}
+	g.active++
+	return true
+}
+
+// leave counts a refused handshake or a finished connection out.
+func (g *Gateway) leave() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.active--
+	if g.draining && g.active == 0 {
+		close(g.idle)
+	}
+}
+
+func (g *Gateway) log(level, requestID, format string, args ...any) {
+	if g.cfg.Logs != nil {
+		g.cfg.Logs(model.LogLine{At: time.Now(), Level: level, Source: "gateway", RequestID: requestID, Text: fmt.Sprintf(format, args...)})
+	}
+}

@@ -1,0 +1,236 @@
+package gateway
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/livegate/livegate/internal/event"
+	"github.com/livegate/livegate/internal/fault"
+	"github.com/livegate/livegate/internal/id"
+	"github.com/livegate/livegate/internal/integration"
+	"github.com/livegate/livegate/internal/model"
+	"github.com/livegate/livegate/internal/registry"
+)
+
+// link is an open client as the gateway uses it; *conn.Conn is one.
+type link interface {
+	registry.Link
+	Pause()  // stop reading
+	Resume() // read again
+}
+
+// upgrade is a handshake waiting for its answer, exactly one of the two.
+type upgrade interface {
+	// Accept answers 101. Reading is paused until Resume, so that nothing arrives
+	// before the connection is in the registry. An error means that the client is
+	// gone, and that onClose will not be called.
+	Accept(s *session, subprotocol string) (link, error)
+	Refuse(r refusal)
+}
+
+// handshake is what the client asked for.
+type handshake struct {
+	host, path, query string // path is decoded
+	headers           []event.Field
+	remote            netip.Addr
+	at                time.Time
+	protocols         []string
+}
+
+// serve decides a handshake. The order of checks is §1.5 of the reference.
+func (g *Gateway) serve(h *handshake, u upgrade) {
+	if !g.enter() {
+		g.refuse(u, refuse(http.StatusServiceUnavailable, "Service Unavailable"), "", "shutting down")
+		return
+	}
+	opened := false
+	defer func() {
+		if !opened {
+			g.leave()
+		}
+	}()
+	d := g.current.Load()
+	if d == nil {
+		g.refuse(u, refuse(http.StatusServiceUnavailable, "Service Unavailable"), "", "nothing is deployed yet")
+		return
+	}
+	addr, slot, why := d.locate(h)
+	if why != "" {
+		g.refuse(u, refuse(http.StatusForbidden, textForbidden), "", why)
+		return
+	}
+	st := slot.current.Load()
+	s := g.newSession(d, addr, slot, h)
+	requestID := id.NewRequest()
+	if rt := st.api.connect; rt != nil {
+		if why := denied(rt.model); why != "" {
+			g.stats.errors.Add(1)
+			g.refuse(u, refuse(http.StatusInternalServerError, textInternal), requestID, "API "+st.api.model.LogicalID+", $connect: "+why)
+			return
+		}
+		if missing := missingParameters(rt.model, h); len(missing) > 0 {
+			text := "Missing required request parameters: [" + strings.Join(missing, ", ") + "]"
+			g.refuse(u, refuse(http.StatusBadRequest, text), requestID, text)
+			return
+		}
+	}
+	if err := g.beginJournal(s, st); err != nil {
+		g.stats.errors.Add(1)
+		g.refuse(u, refuse(http.StatusInternalServerError, textInternal), requestID, "the journal cannot promise $disconnect: "+err.Error())
+		return
+	}
+	g.cfg.Registry.Begin(s.id, registry.Info{
+		APIID: s.conn.APIID, Stage: s.conn.Stage, SourceIP: s.conn.SourceIP, UserAgent: s.conn.UserAgent, ConnectedAt: h.at,
+	})
+	protocol, no := g.connect(s, st, h, requestID)
+	if no != nil {
+		g.cfg.Registry.Remove(s.id)
+		g.endJournal(s)
+		u.Refuse(*no)
+		g.stats.refused.Add(1)
+		return
+	}
+	opened = true
+	g.open(s, u, protocol, requestID)
+}
+
+func (g *Gateway) refuse(u upgrade, r refusal, requestID, why string) {
+	g.stats.refused.Add(1)
+	u.Refuse(r)
+	g.log("warn", requestID, "connect refused with %d: %s", r.status, why)
+}
+
+// locate finds the stage a client wants. Everything it may not have looks the
+// same to it: 403 Forbidden.
+func (d *deployment) locate(h *handshake) (model.Address, *slot, string) {
+	addr, ok := d.app.Locate(h.host, h.path)
+	switch {
+	case !ok && addr.API != nil:
+		return addr, nil, "API " + addr.API.LogicalID + " has no stage for path " + h.path
+	case !ok:
+		return addr, nil, "no API and stage at " + h.host + h.path
+	case addr.Rest != "":
+		return addr, nil, "nothing may follow the stage in a WebSocket URL: " + h.path
+	case !addr.Stage.Deployed:
+		return addr, nil, "stage " + addr.Stage.Name + " has no deployment: set AutoDeploy, DeploymentId or the deployment's StageName"
+	case addr.API.DisableExecuteAPIEndpoint && addr.Custom == nil && strings.Contains(strings.ToLower(h.host), ".execute-api."):
+		return addr, nil, "API " + addr.API.LogicalID + " has DisableExecuteApiEndpoint: use its custom domain"
+	}
+	return addr, d.slots[slotKey{addr.API.ID, addr.Stage.Name}], ""
+}
+
+// newSession draws the connection id, before $connect, because its event names it.
+func (g *Gateway) newSession(d *deployment, addr model.Address, sl *slot, h *handshake) *session {
+	s := &session{g: g, id: id.NewConn(g.cfg.Registry.Node()), slot: sl}
+	s.conn = event.Connection{
+		ID: s.id.String(), APIID: addr.API.ID, Stage: addr.Stage.Name,
+		DomainName:  d.app.ExecuteAPIHost(addr.API),
+		SourceIP:    h.remote.Unmap().String(),
+		ConnectedAt: h.at.UnixMilli(),
+	}
+	if addr.Custom != nil {
+		s.conn.DomainName = hostName(h.host)
+	}
+	for _, f := range h.headers {
+		if strings.EqualFold(f.Name, "User-Agent") {
+			s.conn.UserAgent = f.Value
+		}
+	}
+	return s
+}
+
+func hostName(host string) string {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	return strings.ToLower(host)
+}
+
+// missingParameters lists the required request parameters a handshake lacks.
+func missingParameters(rt *model.Route, h *handshake) (missing []string) {
+	for key, required := range rt.RequestParameters {
+		if !required {
+			continue
+		}
+		found := true
+		if name, ok := strings.CutPrefix(key, "route.request.querystring."); ok {
+			found = slices.ContainsFunc(event.Query(h.query), func(v event.Values) bool { return v.Name == name })
+		} else if name, ok := strings.CutPrefix(key, "route.request.header."); ok {
+			found = slices.ContainsFunc(h.headers, func(f event.Field) bool { return strings.EqualFold(f.Name, name) })
+		}
+		if !found {
+			missing = append(missing, key[strings.LastIndexByte(key, '.')+1:])
+		}
+	}
+	slices.Sort(missing)
+	return missing
+}
+
+// connect runs $connect; the refusal is nil when the client may come in.
+func (g *Gateway) connect(s *session, st *stage, h *handshake, requestID string) (protocol string, no *refusal) {
+	rt := st.api.connect
+	if rt == nil || rt.model.Integration == nil {
+		return "", nil
+	}
+	started := time.Now()
+	req := s.request(st, rt, event.TypeConnect, requestID, started)
+	req.Handshake = &event.Handshake{Headers: h.headers, Query: h.query, TraceID: id.NewTrace(started.Unix())}
+	resp, err := g.cfg.Integrations.Call(g.ctx, req)
+	if err != nil {
+		r := refuseError(err, s.conn.ID, requestID)
+		g.stats.errors.Add(1)
+		g.log("error", requestID, "$connect of %s failed, refused with %d: %s", s.conn.ID, r.status, reason(err))
+		return "", &r
+	}
+	if resp.Status < 200 || resp.Status > 299 {
+		r := refuseStatus(resp.Status)
+		g.log("info", requestID, "connect refused with %d: the answer of $connect", r.status)
+		return "", &r
+	}
+	return g.protocol(h, resp, requestID), nil
+}
+
+// protocol is the subprotocol for the 101: what $connect answered, if the client
+// offered it. One that was not offered would make every client fail the
+// connection (RFC 6455 §4.1), so it is left out, and said.
+func (g *Gateway) protocol(h *handshake, resp integration.Response, requestID string) string {
+	switch {
+	case resp.Protocol == "" || slices.Contains(h.protocols, resp.Protocol):
+		return resp.Protocol
+	case len(h.protocols) > 0:
+		g.log("warn", requestID, "$connect answered Sec-WebSocket-Protocol %q, which is not one of those offered; none is sent", resp.Protocol)
+	}
+	return ""
+}
+
+// open answers 101 and lets the connection live.
+func (g *Gateway) open(s *session, u upgrade, protocol, requestID string) {
+	l, err := u.Accept(s, protocol)
+	if err != nil {
+		g.stats.vanished.Add(1)
+		g.log("info", requestID, "client of %s vanished during $connect", s.conn.ID)
+		s.finish(lost, "")
+		return
+	}
+	g.stats.connects.Add(1)
+	g.stats.open.Add(1)
+	g.log("info", requestID, "connect %s from %s to stage %s", s.conn.ID, s.conn.SourceIP, s.conn.Stage)
+	g.cfg.Registry.Open(s.id, l)
+	s.link = l
+	if !s.slot.add(s) {
+		l.Close(goingAway, goingAwayReason) // its stage went away, or we are leaving
+	}
+	l.Resume()
+}
+
+// reason is an error in clear, for the log.
+func reason(err error) string {
+	if fault.KindOf(err) == fault.Internal {
+		return err.Error()
+	}
+	return fault.Message(err)
+}
