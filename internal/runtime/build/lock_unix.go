@@ -1,0 +1,27 @@
+//go:build unix
+
+package build
+
+import (
+	"os"
+	"syscall"
+)
+
+// lockFile holds an exclusive lock on path until unlock; the kernel drops it when
+// the process dies.
+func lockFile(path string) (unlock func(), err error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX)
+		if err == nil {
+			return func() { f.Close() }, nil
+		}
+		if err != syscall.EINTR { //nolint:errorlint // Flock returns a bare Errno
+			f.Close()
+			return nil, err
+		}
+	}
+}
