@@ -1,0 +1,231 @@
+package sigv4
+
+import (
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Names of the presigned query parameters. They are case-sensitive on AWS.
+const (
+	queryAlgorithm  = "X-Amz-Algorithm"
+	queryCredential = "X-Amz-Credential"
+	queryDate       = "X-Amz-Date"
+	queryExpires    = "X-Amz-Expires"
+	querySigned     = "X-Amz-SignedHeaders"
+	querySignature  = "X-Amz-Signature"
+	queryToken      = "X-Amz-Security-Token"
+)
+
+// maxSignedHeaders bounds the work an unverified header can cause.
+const maxSignedHeaders = 100
+
+// Parse reads the signature of a request. Errors are *[Error]: TypeMissing when
+// there is none, TypeIncomplete when there is one that cannot be read. Whether
+// the signature is right is for [Signature.Verify].
+func Parse(header http.Header, rawQuery string) (*Signature, error) {
+	auth := header.Values("Authorization")
+	presigned := strings.Contains(rawQuery, queryAlgorithm) || strings.Contains(rawQuery, querySignature)
+	switch {
+	case len(auth) > 1:
+		return nil, incomplete("The request has more than one Authorization header.")
+	case len(auth) == 1 && strings.HasPrefix(auth[0], "AWS4-"):
+		if presigned && queryHas(rawQuery, querySignature) {
+			return nil, incomplete("The request is signed twice: in the Authorization header and in the query string.")
+		}
+		return parseHeader(auth[0], header)
+	case presigned:
+		return parseQuery(rawQuery)
+	}
+	return nil, errMissing()
+}
+
+// queryHas reports whether the query holds a parameter, undecodable ones aside.
+func queryHas(rawQuery, name string) bool {
+	q, _ := url.ParseQuery(rawQuery)
+	return q.Has(name)
+}
+
+// parseHeader reads "AWS4-HMAC-SHA256 Credential=…, SignedHeaders=…, Signature=…".
+// Separators are commas with or without spaces; order does not matter.
+func parseHeader(auth string, header http.Header) (*Signature, error) {
+	algorithm, rest, _ := strings.Cut(auth, " ")
+	if algorithm != Algorithm {
+		return nil, incomplete("Unsupported AWS 'algorithm': '" + printable(algorithm) + "'; only " + Algorithm + " is supported.")
+	}
+	s := &Signature{}
+	seen := map[string]string{}
+	for part := range strings.SplitSeq(rest, ",") {
+		name, value, ok := strings.Cut(strings.TrimSpace(part), "=")
+		if !ok || value == "" {
+			return nil, incomplete("Authorization header has a part that is not Name=Value: '" + printable(part) + "'.")
+		}
+		if _, dup := seen[name]; dup {
+			return nil, incomplete("Authorization header has '" + printable(name) + "' twice.")
+		}
+		seen[name] = value
+	}
+	for _, name := range []string{"Credential", "Signature", "SignedHeaders"} {
+		if seen[name] == "" {
+			return nil, incomplete("Authorization header requires '" + name + "' parameter.")
+		}
+	}
+	if len(seen) != 3 {
+		return nil, incomplete("Authorization header has parameters other than Credential, SignedHeaders and Signature.")
+	}
+	when := header.Get("X-Amz-Date")
+	if when == "" {
+		when = header.Get("Date")
+	}
+	if when == "" {
+		return nil, incomplete("Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.")
+	}
+	s.Token = header.Get("X-Amz-Security-Token")
+	return s, s.fill(seen["Credential"], seen["SignedHeaders"], seen["Signature"], when)
+}
+
+func parseQuery(rawQuery string) (*Signature, error) {
+	q, err := url.ParseQuery(rawQuery)
+	if err != nil {
+		return nil, incomplete("The query string cannot be decoded.")
+	}
+	for _, name := range []string{queryAlgorithm, queryCredential, queryDate, querySigned, querySignature} {
+		if len(q[name]) != 1 || q[name][0] == "" {
+			return nil, incomplete("A presigned request needs the query parameter '" + name + "' exactly once.")
+		}
+	}
+	for _, name := range []string{queryExpires, queryToken} {
+		if len(q[name]) > 1 {
+			return nil, incomplete("A presigned request may have the query parameter '" + name + "' only once.")
+		}
+	}
+	if q.Get(queryAlgorithm) != Algorithm {
+		return nil, incomplete("Unsupported AWS 'algorithm': '" + printable(q.Get(queryAlgorithm)) + "'; only " + Algorithm + " is supported.")
+	}
+	s := &Signature{Presigned: true, Token: q.Get(queryToken)}
+	if v := q.Get(queryExpires); v != "" {
+		n, err := strconv.ParseUint(v, 10, 32)
+		if err != nil || n == 0 || time.Duration(n)*time.Second > MaxExpires {
+			return nil, incomplete("X-Amz-Expires must be a number of seconds between 1 and 604800.")
+		}
+		s.Expires = time.Duration(n) * time.Second
+	}
+	return s, s.fill(q.Get(queryCredential), q.Get(querySigned), q.Get(querySignature), q.Get(queryDate))
+}
+
+// fill sets the parts that both forms share.
+func (s *Signature) fill(credential, signed, signature, when string) error {
+	if err := s.Credential.parse(credential); err != nil {
+		return err
+	}
+	s.SignedHeaders = strings.Split(signed, ";")
+	if len(s.SignedHeaders) > maxSignedHeaders {
+		return incomplete("SignedHeaders names more than 100 headers.")
+	}
+	for i, name := range s.SignedHeaders {
+		if !token(name) || name != strings.ToLower(name) {
+			return incomplete("SignedHeaders must be lower-case header names joined by ';', got '" + printable(signed) + "'.")
+		}
+		// Sorted and unique is what the scheme prescribes; anything else would let
+		// two lists describe one request.
+		if i > 0 && name <= s.SignedHeaders[i-1] {
+			return incomplete("SignedHeaders must be sorted and without duplicates.")
+		}
+	}
+	if !hex64(signature) {
+		return incomplete("Signature must be 64 lower-case hexadecimal digits.")
+	}
+	s.Signature = signature
+	at, err := parseTime(when)
+	if err != nil {
+		return incomplete("Date must be in ISO-8601 'basic format'. Got '" + printable(when) + "'. See http://en.wikipedia.org/wiki/ISO_8601")
+	}
+	s.Time = at
+	if s.Date != at.Format(dateFormat) {
+		return invalid("Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: '" +
+			s.Date + "' != '" + at.Format(dateFormat) + "', from '" + printable(when) + "'.")
+	}
+	return nil
+}
+
+// parse reads "AKID/20261122/us-east-1/dynamodb/aws4_request". Access key ids
+// may hold slashes in other schemes; on AWS they are word characters.
+func (c *Credential) parse(s string) error {
+	p := strings.Split(s, "/")
+	if len(p) != 5 || p[4] != terminator {
+		return incomplete("Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/aws4_request, got '" + printable(s) + "'.")
+	}
+	for _, part := range p[:4] {
+		if part == "" || len(part) > 128 || !word(part) {
+			return incomplete("Credential has an empty or malformed element: '" + printable(s) + "'.")
+		}
+	}
+	if _, err := time.Parse(dateFormat, p[1]); err != nil {
+		return incomplete("Credential's date must be YYYYMMDD, got '" + printable(p[1]) + "'.")
+	}
+	*c = Credential{AccessKeyID: p[0], Date: p[1], Region: p[2], Service: p[3]}
+	return nil
+}
+
+// parseTime reads X-Amz-Date, or a Date header in HTTP's format.
+func parseTime(s string) (time.Time, error) {
+	if t, err := time.Parse(timeFormat, s); err == nil {
+		return t, nil
+	}
+	t, err := http.ParseTime(s)
+	return t.UTC(), err
+}
+
+func hex64(s string) bool {
+	if len(s) != 64 {
+		return false
+	}
+	for i := range len(s) {
+		if c := s[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
+}
+
+// word reports whether s is made of the characters of key ids, regions and
+// service names.
+func word(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if !alnum(c) && c != '-' && c != '_' && c != '.' {
+			return false
+		}
+	}
+	return true
+}
+
+// token reports whether s is an RFC 9110 §5.6.2 token: a possible header name.
+func token(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; !alnum(c) && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
+			return false
+		}
+	}
+	return s != ""
+}
+
+func alnum(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+}
+
+// printable makes a client's bytes fit for an error text: short, and without
+// control characters that could break a header or a log line.
+func printable(s string) string {
+	if len(s) > 200 {
+		s = s[:200] + "…"
+	}
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return '?'
+		}
+		return r
+	}, strings.ToValidUTF8(s, "?"))
+}
