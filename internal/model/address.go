@@ -42,7 +42,7 @@ func (a *App) Locate(host, path string) (addr Address, ok bool) {
 		host = h
 	}
 	for _, d := range a.Domains {
-		if strings.EqualFold(d.Name, host) || wildcard(d.Name, host) {
+		if d.Matches(host) {
 			return a.mapped(d, path)
 		}
 	}
@@ -126,10 +126,13 @@ func (a *App) mapped(d *Domain, path string) (addr Address, ok bool) {
 	return addr, ok
 }
 
-func wildcard(pattern, host string) bool {
-	suffix, ok := strings.CutPrefix(strings.ToLower(pattern), "*.")
+// Matches reports whether a host name (no port) is this domain's; a wildcard
+// covers one label.
+func (d *Domain) Matches(host string) bool {
+	host = strings.ToLower(host)
+	suffix, ok := strings.CutPrefix(strings.ToLower(d.Name), "*.")
 	if !ok {
-		return false
+		return strings.EqualFold(d.Name, host)
 	}
 	_, tail, ok := strings.Cut(host, ".")
 	return ok && tail == suffix

@@ -19,6 +19,12 @@ type Invocation struct {
 	Caller string
 	// MustRun exempts the call from queue bounds: $disconnect is never dropped.
 	MustRun bool
+	// Queued, when set, is called at most once by the runtime, from the goroutine
+	// that called Invoke, as soon as the invocation has its place in line: a call
+	// made after that runs after this one where both need the same worker. That is
+	// how a gateway keeps a connection's messages in order without waiting for
+	// each to finish. It must not block.
+	Queued func()
 	// LogTail asks for the last 4 KB of the function's log.
 	LogTail bool
 	// ClientContext is the raw JSON of X-Amz-Client-Context, decoded from base64.

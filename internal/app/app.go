@@ -1,0 +1,328 @@
+// Package app is where the concrete types meet: it turns a template into running
+// engines, keeps them in step with the user's files, and stops them in order. It
+// is the only package that knows both planes and engines.
+//
+// Start order: data directory and ports (so that what cannot work fails at once),
+// template, storage, tables, certificates, functions, gateway, then the journal's
+// unfinished $disconnects. Stop order is the reverse, except that clients are
+// closed first, while everything their $disconnect needs still runs.
+//
+// A template that does not load never replaces one that runs.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/livegate/livegate/internal/client"
+	"github.com/livegate/livegate/internal/clock"
+	"github.com/livegate/livegate/internal/conn"
+	"github.com/livegate/livegate/internal/control"
+	"github.com/livegate/livegate/internal/devguard"
+	"github.com/livegate/livegate/internal/fault"
+	"github.com/livegate/livegate/internal/gateway"
+	"github.com/livegate/livegate/internal/id"
+	"github.com/livegate/livegate/internal/integration"
+	"github.com/livegate/livegate/internal/intercept"
+	"github.com/livegate/livegate/internal/localca"
+	"github.com/livegate/livegate/internal/model"
+	"github.com/livegate/livegate/internal/registry"
+	"github.com/livegate/livegate/internal/runtime"
+	"github.com/livegate/livegate/internal/stack"
+	"github.com/livegate/livegate/internal/storage"
+	"github.com/livegate/livegate/internal/table"
+)
+
+// Config says what to run and how. The zero value runs the current directory on
+// loopback port 3001.
+type Config struct {
+	Path        string // directory or template file
+	StackName   string
+	Region      string
+	AccountID   string
+	Parameters  map[string]string
+	ConfigEnv   string // samconfig.toml environment
+	DataDir     string // "" = .livegate beside the template
+	CacheDir    string // "" = the user's data directory
+	Host        string // "" = 127.0.0.1 and ::1
+	Port        int    // 0 = any free port
+	AllowHosts  []string
+	EnvFile     string
+	TimeScale   float64
+	Offline     bool
+	MapHosts    map[string]string // host → address:port
+	Passthrough []string          // AWS services that may be reached for real
+	Watch       bool
+	Profile     string            // "aws" (default) or "open"
+	SetOffline  bool              // set IS_OFFLINE and AWS_SAM_LOCAL for functions
+	Credentials map[string]string // access key id → secret; when set, others are refused
+	Version     string
+	Getenv      func(string) string // the user's environment; nil means an empty one
+	Logs        func(model.LogLine) // every user-visible event; called from many goroutines
+	Progress    func(Progress)      // long steps
+}
+
+// Progress is one long step, announced when it starts and when it ends.
+type Progress struct {
+	Step   string // what, e.g. "build OnConnect"
+	Detail string
+	Done   bool
+	Err    error
+	Took   time.Duration
+}
+
+// App is one application run. Use it once.
+type App struct {
+	cfg   Config
+	clock clock.Clock
+	token string // bearer token of the control API
+
+	// Built by start, in this order; static afterwards.
+	dirs      dirs
+	listeners []net.Listener
+	db        *storage.DB
+	tables    *table.Engine
+	userCA    *localca.CA
+	bundle    string // PEM file that workers trust
+	guard     *devguard.Guard
+	proxy     *intercept.Proxy
+	runtime   *runtime.Runtime
+	registry  *registry.Registry
+	gateway   *gateway.Gateway
+	server    *conn.Server
+	timeline  *control.Timeline
+	started   time.Time
+	ready     atomic.Bool
+
+	deployed atomic.Pointer[deployed]   // what serves now
+	ca       atomic.Pointer[localca.CA] // covers deployed's custom domains
+
+	reload sync.Mutex // one reload at a time
+}
+
+// deployed is one loaded template, swapped whole.
+type deployed struct {
+	app      *model.App
+	findings []stack.Finding
+	files    []string
+}
+
+// New prepares an application; nothing happens before Run.
+func New(cfg Config) *App {
+	if cfg.Logs == nil {
+		cfg.Logs = func(model.LogLine) {}
+	}
+	if cfg.Progress == nil {
+		cfg.Progress = func(Progress) {}
+	}
+	if cfg.Getenv == nil {
+		cfg.Getenv = func(string) string { return "" }
+	}
+	return &App{
+		cfg: cfg, clock: clock.Scaled(cfg.TimeScale), token: id.NewUUID(),
+		started: time.Now(), timeline: control.NewTimeline(0),
+	}
+}
+
+// Run starts the application, calls ready once clients can connect, and blocks
+// until ctx ends; then it closes every connection, runs its $disconnect and
+// stops. A template with errors is returned as *client.FindingsError.
+func (a *App) Run(ctx context.Context, ready func(client.Status)) (err error) {
+	// Engines outlive ctx: what a $disconnect needs must still run while we stop.
+	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	defer func() { err = errors.Join(err, a.close()) }()
+
+	if err := a.start(ctx); err != nil {
+		return err
+	}
+	failed := make(chan error, len(a.listeners)+1)
+	for _, ln := range a.listeners {
+		go func() { failed <- a.server.Serve(ln) }()
+	}
+	go func() {
+		if err := a.tables.Run(work); err != nil && work.Err() == nil {
+			failed <- fmt.Errorf("expiry of table items: %w", err)
+		}
+	}()
+	if err := a.gateway.Recover(work); err != nil {
+		return fmt.Errorf("run the $disconnect of connections a crash left behind: %w", err)
+	}
+	if err := client.WriteRunFile(a.dirs.data, a.dirs.cache, a.runFile()); err != nil {
+		return err
+	}
+	a.ready.Store(true)
+	if ready != nil {
+		ready(a.Status())
+	}
+	if a.cfg.Watch {
+		go a.watch(work)
+	}
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	a.ready.Store(false)
+	return errors.Join(err, a.drain())
+}
+
+// start builds everything up to, not including, accepting connections.
+func (a *App) start(ctx context.Context) (err error) {
+	if a.dirs, err = prepareDirs(a.cfg); err != nil {
+		return err
+	}
+	env, err := readEnvFile(a.cfg.EnvFile)
+	if err != nil {
+		return err
+	}
+	if a.listeners, err = listen(a.cfg.Host, a.cfg.Port); err != nil {
+		return err
+	}
+	if a.db, err = storage.Open(filepath.Join(a.dirs.data, "state.db"), storage.Config{}); err != nil {
+		return err
+	}
+	next, err := a.load(ctx)
+	if err != nil {
+		return err
+	}
+	if a.tables, err = table.New(table.Config{
+		Store: table.Over(a.db), Clock: a.clock, Region: next.app.Region, AccountID: next.app.AccountID,
+	}); err != nil {
+		return err
+	}
+	if err := a.certificates(); err != nil {
+		return err
+	}
+	if a.runtime, err = runtime.New(runtime.Config{
+		DataDir: a.dirs.data, CacheDir: a.dirs.cache,
+		Env: a.workerEnv(env, next.app.Region), Hook: a.hook(next.app),
+		Logs: a.log, Progress: a.progress, Clock: a.clock, Offline: a.cfg.Offline,
+	}); err != nil {
+		return err
+	}
+	a.registry = registry.New(registry.Config{Node: id.NewNodeKey(), Clock: a.clock})
+	a.gateway, err = gateway.New(a.gatewayConfig())
+	if err != nil {
+		return err
+	}
+	a.guard = devguard.New(devguard.Config{Bind: []string{a.cfg.Host}, Hosts: a.cfg.AllowHosts, Intercepted: a.intercepted})
+	a.server = conn.New(conn.Config{TLS: a.tlsConfig(), HTTP: a.front(next.app), Upgrade: a.upgrade, Clock: a.clock})
+	return a.apply(ctx, next)
+}
+
+// drain closes every client, runs their $disconnect and stops accepting, in that
+// order: a $disconnect that writes to a table reaches us through our own port.
+func (a *App) drain() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	return errors.Join(a.gateway.Drain(ctx), a.stopServing(ctx))
+}
+
+// stopServing ends the event streams and tunnels that would keep the server
+// from draining, then the server.
+func (a *App) stopServing(ctx context.Context) error {
+	a.timeline.Close()
+	a.proxy.Close()
+	return a.server.Shutdown(ctx)
+}
+
+// close releases whatever start built, also after a failed start.
+func (a *App) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	var errs []error
+	for _, ln := range a.listeners {
+		if err := ln.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	if a.runtime != nil {
+		errs = append(errs, a.runtime.Close(ctx))
+	}
+	if a.db != nil {
+		errs = append(errs, a.db.Close())
+	}
+	if a.dirs.data != "" {
+		errs = append(errs, client.RemoveRunFile(a.dirs.data, a.dirs.cache))
+	}
+	return errors.Join(errs...)
+}
+
+// gatewayConfig wires the gateway to its engines.
+func (a *App) gatewayConfig() gateway.Config {
+	return gateway.Config{
+		Registry: a.registry,
+		Integrations: integration.New(integration.Config{
+			Functions: a.runtime,
+			HTTP:      &http.Client{Transport: a.backends()},
+			Clock:     a.clock,
+		}),
+		Journal: journal{a.db},
+		Clock:   a.clock,
+		Profile: a.cfg.Profile,
+		Logs:    a.log,
+	}
+}
+
+// upgrade is the door of every WebSocket handshake: a page whose name was rebound
+// to loopback is told apart here, before any function runs.
+func (a *App) upgrade(u *conn.Upgrade) {
+	if !a.guard.AllowHost(u.Host) {
+		body := fmt.Sprintf("{\"message\":\"Forbidden\",\"detail\":%q}", "host "+u.Host+" is not served here; add it with --allow-host")
+		u.Refuse(http.StatusForbidden, []conn.Header{{Name: "Content-Type", Value: "application/json"}, {Name: "x-amzn-errortype", Value: "ForbiddenException"}}, []byte(body))
+		return
+	}
+	a.gateway.ServeUpgrade(u)
+}
+
+// log passes one event to the user and to the timeline.
+func (a *App) log(line model.LogLine) {
+	if line.At.IsZero() {
+		line.At = time.Now()
+	}
+	a.timeline.Add(line)
+	a.cfg.Logs(line)
+}
+
+func (a *App) note(level, source, format string, args ...any) {
+	a.log(model.LogLine{Level: level, Source: source, Text: fmt.Sprintf(format, args...)})
+}
+
+// progress passes a build step to the user.
+func (a *App) progress(p runtime.Progress) {
+	a.cfg.Progress(Progress{Step: p.Step, Done: p.Done, Err: p.Err, Took: p.Took})
+}
+
+// current is the application that serves now; nil before the first load.
+func (a *App) current() *model.App {
+	if d := a.deployed.Load(); d != nil {
+		return d.app
+	}
+	return nil
+}
+
+// invoke is the control API's door to the runtime.
+func (a *App) invoke(ctx context.Context, in model.Invocation) (model.InvokeResult, error) {
+	return a.runtime.Invoke(ctx, in)
+}
+
+// port is the TCP port in use, the same on every listener.
+func (a *App) port() int {
+	return a.listeners[0].Addr().(*net.TCPAddr).Port
+}
+
+// unwritable turns a file system error on our own directories into advice.
+func unwritable(dir string, err error) error {
+	if errors.Is(err, os.ErrPermission) {
+		return fault.New(fault.Forbidden, "cannot write to %s: permission denied; make it writable or choose another place with --data-dir", dir)
+	}
+	return err
+}

@@ -1,0 +1,47 @@
+package app
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/livegate/livegate/internal/fault"
+	"github.com/livegate/livegate/internal/sigv4"
+)
+
+// secret finds the secret key of whoever may call AWS endpoints: our workers and
+// the credentials the user configured.
+func (a *App) secret(accessKeyID string) (string, bool) {
+	if s, ok := a.runtime.Secret(accessKeyID); ok {
+		return s, true
+	}
+	s, ok := a.cfg.Credentials[accessKeyID]
+	return s, ok
+}
+
+// verify checks a signed request to @connections. Keys nobody knows pass in dev
+// (SDKs on a laptop sign with anything) unless credentials are configured.
+func (a *App) verify(r *http.Request, body []byte) error {
+	sig, err := sigv4.Parse(r.Header, r.URL.RawQuery)
+	if err != nil {
+		return err
+	}
+	secret, known := a.secret(sig.AccessKeyID)
+	if !known {
+		if len(a.cfg.Credentials) == 0 {
+			return nil
+		}
+		return &sigv4.Error{Type: "UnrecognizedClientException", Msg: "The security token included in the request is invalid."}
+	}
+	return sig.Verify(sigv4.FromHTTP(r, body), secret, time.Now())
+}
+
+// ownCredentials are the user's real ones, for services passed through to AWS.
+func (a *App) ownCredentials() (sigv4.Key, error) {
+	key := sigv4.Key{
+		ID: a.cfg.Getenv("AWS_ACCESS_KEY_ID"), Secret: a.cfg.Getenv("AWS_SECRET_ACCESS_KEY"), Token: a.cfg.Getenv("AWS_SESSION_TOKEN"),
+	}
+	if key.ID == "" || key.Secret == "" {
+		return key, fault.New(fault.Unauthorized, "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set in livegate's environment")
+	}
+	return key, nil
+}

@@ -1,0 +1,143 @@
+package app
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/livegate/livegate/internal/awsapi"
+	"github.com/livegate/livegate/internal/awsapi/dynamodb"
+	"github.com/livegate/livegate/internal/awsapi/lambda"
+	"github.com/livegate/livegate/internal/awsapi/sts"
+	"github.com/livegate/livegate/internal/client"
+	"github.com/livegate/livegate/internal/connapi"
+	"github.com/livegate/livegate/internal/console"
+	"github.com/livegate/livegate/internal/control"
+	"github.com/livegate/livegate/internal/intercept"
+	"github.com/livegate/livegate/internal/model"
+	"github.com/livegate/livegate/internal/sigv4"
+)
+
+// front is everything on the dev port that is not a WebSocket: which plane
+// answers is decided here and nowhere else.
+type front struct {
+	app       *App
+	callbacks http.Handler
+	aws       http.Handler
+	control   http.Handler
+	console   http.Handler
+	mapped    map[string]*httputil.ReverseProxy
+}
+
+// front builds the planes. Requests addressed to a proxy go before the Host
+// allow-list, since their Host is the destination.
+func (a *App) front(app *model.App) http.Handler {
+	f := &front{app: a, mapped: map[string]*httputil.ReverseProxy{}}
+	f.callbacks = connapi.New(connapi.Config{
+		App: a.current, Registry: a.registry, Callers: a.runtime,
+		RequireSignature: true, Verify: a.verify,
+	})
+	f.aws = awsapi.New(awsapi.Config{
+		Services: map[string]http.Handler{
+			"dynamodb": dynamodb.New(a.tables),
+			"lambda":   lambda.New(lambda.Config{Functions: a.runtime, App: a.current}),
+			"sts":      sts.New(sts.Config{Account: app.AccountID, Partition: app.Partition, Function: a.runtime.FunctionOf}),
+		},
+		Secret: a.secret, RequireValid: len(a.cfg.Credentials) > 0,
+		Region: app.Region, Passthrough: a.cfg.Passthrough,
+		Credentials: a.ownCredentials, Logs: a.log,
+	})
+	f.control = control.New(control.Config{
+		Status: a.Status, Invoke: a.invoke, Token: a.token,
+		AllowHosts: a.cfg.AllowHosts, Timeline: a.timeline,
+	})
+	f.console = console.New()
+	for host, addr := range a.cfg.MapHosts {
+		f.mapped[strings.ToLower(hostOnly(host))] = httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: addr})
+	}
+	guarded := a.guard.Wrap(f)
+	a.proxy = intercept.New(intercept.Config{
+		Auth:        a.runtime.ProxyWorker,
+		Intercepted: a.intercepted,
+		Serve:       func(c net.Conn) { a.server.ServeConn(c, false) },
+		Local:       f,
+		Offline:     a.cfg.Offline,
+		Outer: intercept.Outer{
+			HTTPS: firstOf(a.cfg.Getenv("https_proxy"), a.cfg.Getenv("HTTPS_PROXY")),
+			HTTP:  firstOf(a.cfg.Getenv("http_proxy"), a.cfg.Getenv("HTTP_PROXY")),
+			No:    firstOf(a.cfg.Getenv("no_proxy"), a.cfg.Getenv("NO_PROXY")),
+		},
+		Logs: a.log,
+	})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if intercept.IsProxy(r) {
+			a.proxy.ServeHTTP(w, r)
+			return
+		}
+		guarded.ServeHTTP(w, r)
+	})
+}
+
+// ServeHTTP chooses the plane.
+func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	path := r.URL.Path
+	switch {
+	case f.mapped[strings.ToLower(hostOnly(r.Host))] != nil:
+		f.mapped[strings.ToLower(hostOnly(r.Host))].ServeHTTP(w, r)
+	case connapi.Match(path):
+		f.callbacks.ServeHTTP(w, r)
+	case strings.HasPrefix(path, client.Base+"/"):
+		f.control.ServeHTTP(w, r)
+	case strings.HasPrefix(path, "/_livegate/"):
+		f.console.ServeHTTP(w, r)
+	case f.isStage(r):
+		// A WebSocket URL without an upgrade (B16: 403, as for an unknown path).
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("x-amzn-errortype", "ForbiddenException")
+		w.WriteHeader(http.StatusForbidden)
+		fmt.Fprint(w, `{"message":"Forbidden"}`)
+	case awsapi.Addressed(r):
+		f.aws.ServeHTTP(w, r)
+	case path == "/":
+		f.console.ServeHTTP(w, r)
+	default:
+		http.Error(w, fmt.Sprintf("nothing is served at %s; the start page at %s lists what is", path, f.app.url("http", f.app.publicHost())), http.StatusNotFound)
+	}
+}
+
+// isStage reports whether a request names an API by host or one of its stages by
+// path: those hosts are API Gateway's, never an AWS service's.
+func (f *front) isStage(r *http.Request) bool {
+	app := f.app.current()
+	if app == nil {
+		return false
+	}
+	addr, ok := app.Locate(r.Host, r.URL.Path)
+	return ok && addr.Stage != nil || strings.Contains(r.Host, ".execute-api.")
+}
+
+// intercepted are the hosts that CONNECT brings home.
+func (a *App) intercepted(host string) bool {
+	if sigv4.AWSHost(host) {
+		return true
+	}
+	for mapped := range a.cfg.MapHosts {
+		if strings.EqualFold(hostOnly(mapped), host) {
+			return true
+		}
+	}
+	return a.isDomain(host)
+}
+
+// isDomain reports whether a host is a custom domain of the present application.
+func (a *App) isDomain(host string) bool {
+	app := a.current()
+	if app == nil {
+		return false
+	}
+	return slices.ContainsFunc(app.Domains, func(d *model.Domain) bool { return d.Matches(host) })
+}

@@ -1,0 +1,74 @@
+package app
+
+import (
+	"context"
+	"errors"
+
+	"github.com/livegate/livegate/internal/client"
+	"github.com/livegate/livegate/internal/stack"
+)
+
+// load reads the template. Errors in it come back as *client.FindingsError.
+func (a *App) load(ctx context.Context) (*deployed, error) {
+	res, err := stack.Load(ctx, stack.Options{
+		Path:       a.cfg.Path,
+		StackName:  a.cfg.StackName,
+		Region:     a.cfg.Region,
+		AccountID:  a.cfg.AccountID,
+		Parameters: a.cfg.Parameters,
+		ConfigEnv:  a.cfg.ConfigEnv,
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range res.Findings {
+		if f.Severity == stack.Error {
+			return nil, &client.FindingsError{Findings: findings(res.Findings)}
+		}
+	}
+	return &deployed{app: res.App, findings: res.Findings, files: res.Files}, nil
+}
+
+// apply makes a loaded template the one that serves. Functions are built first:
+// a build that fails leaves everything as it was.
+func (a *App) apply(ctx context.Context, next *deployed) error {
+	if err := a.tables.Declare(ctx, next.app.Tables); err != nil {
+		return err
+	}
+	if err := a.trustDomains(next.app); err != nil {
+		return err
+	}
+	if err := a.runtime.Deploy(ctx, next.app); err != nil {
+		return err
+	}
+	if err := a.gateway.Deploy(next.app); err != nil {
+		return err
+	}
+	a.deployed.Store(next)
+	return nil
+}
+
+// findings translates the loader's findings to the wire's.
+func findings(in []stack.Finding) []client.Finding {
+	out := make([]client.Finding, 0, len(in))
+	for _, f := range in {
+		out = append(out, client.Finding{
+			Severity: string(f.Severity), Code: f.Code, Message: f.Message,
+			Hint: f.Hint, Resource: f.Resource, Pos: f.Pos,
+		})
+	}
+	return out
+}
+
+// Validate loads a template and reports everything worth saying about it,
+// without starting anything. The error is about reading files only.
+func Validate(ctx context.Context, cfg Config) ([]client.Finding, error) {
+	d, err := New(cfg).load(ctx)
+	if bad, ok := errors.AsType[*client.FindingsError](err); ok {
+		return bad.Findings, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return findings(d.findings), nil
+}
