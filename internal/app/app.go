@@ -204,7 +204,7 @@ func (a *App) start(ctx context.Context) (err error) {
 	if a.runtime, err = runtime.New(runtime.Config{
 		DataDir: a.dirs.data, CacheDir: a.dirs.cache,
 		Env: a.workerEnv(env, next.app.Region), Hook: a.hook(next.app),
-		Logs: a.log, Progress: a.progress, Clock: a.clock, Offline: a.cfg.Offline,
+		Logs: a.log, Progress: a.progress, Clock: a.clock,
 	}); err != nil {
 		return err
 	}

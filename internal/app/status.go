@@ -24,7 +24,10 @@ func (a *App) Status() client.Status {
 	s.Findings = findings(d.findings)
 	host := a.publicHost()
 	for _, api := range app.APIs {
-		out := client.API{ID: api.ID, Name: api.Name}
+		out := client.API{ID: api.ID, Name: api.Name, RouteSelectionExpression: api.RouteSelectionExpression}
+		for _, r := range api.Routes {
+			out.Routes = append(out.Routes, r.Key)
+		}
 		for _, st := range api.Stages {
 			out.Stages = append(out.Stages, client.Stage{
 				Name:               st.Name,

@@ -38,11 +38,11 @@ type Budget struct {
 // Take asks for room for one item of size bytes and takes it when Accepted.
 func (b *Budget) Take(size int) Verdict {
 	switch {
-	case b.Limits.Bytes > 0 && size > b.Limits.Bytes:
+	case b.Bytes > 0 && size > b.Bytes:
 		return TooBig
-	case b.Limits.Items > 0 && b.items >= b.Limits.Items:
+	case b.Items > 0 && b.items >= b.Items:
 		return FullItems
-	case b.Limits.Bytes > 0 && b.bytes > b.Limits.Bytes-size:
+	case b.Bytes > 0 && b.bytes > b.Bytes-size:
 		return FullBytes
 	}
 	b.items++

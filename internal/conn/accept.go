@@ -95,7 +95,7 @@ func (s *Server) ServeConn(nc net.Conn, tlsDone bool) {
 func (s *Server) serve(nc net.Conn, secure bool) {
 	accepted := nc
 	limit := s.head.Timeout
-	nc.SetDeadline(time.Now().Add(limit))
+	_ = nc.SetDeadline(time.Now().Add(limit))
 	first := s.takeChunk()
 	defer func() { s.giveChunk(first) }()
 
@@ -121,7 +121,7 @@ func (s *Server) serve(nc net.Conn, secure bool) {
 		}
 		if tc.ConnectionState().NegotiatedProtocol == "h2" {
 			s.grownUp(accepted)
-			nc.SetDeadline(time.Time{})
+			_ = nc.SetDeadline(time.Time{})
 			s.web.take(tc)
 			return
 		}
@@ -135,7 +135,7 @@ func (s *Server) serve(nc net.Conn, secure bool) {
 	case err != nil:
 		s.turnAway(nc, err)
 	case h == nil || !h.isUpgrade():
-		nc.SetDeadline(time.Time{})
+		_ = nc.SetDeadline(time.Time{})
 		s.web.hand(nc, buf, secure)
 	default:
 		s.open(nc, h, buf[end:], secure)

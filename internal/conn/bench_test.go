@@ -2,6 +2,7 @@ package conn
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -65,9 +66,9 @@ func TestHotPathsDoNotAllocate(t *testing.T) {
 			c.flush()
 		},
 		"Send on a full queue": func() {
-			c.out.budget.Items = 0 + 1
+			c.out.budget.Items = 1
 			c.Send(msg)
-			if c.Send(msg) != ErrQueueFull {
+			if !errors.Is(c.Send(msg), ErrQueueFull) {
 				t.Fatal("not full")
 			}
 			c.out.budget.Items = 1024

@@ -114,6 +114,7 @@ func (c *Conn) lastWordsLeft() {
 	c.mu.Lock()
 	c.out.writing = false
 	c.flushed = true
+	c.wakeReader()
 	done := c.peerDone
 	if c.state != closed {
 		c.arm(c.limits.CloseWait)
@@ -138,7 +139,23 @@ func (c *Conn) linger(buf []byte) {
 		}
 		left -= n
 	}
+	c.waitFlushed()
 	c.lost()
+}
+
+// waitFlushed waits for our last words to leave, or to be given up on. A peer
+// that sends its close frame and FIN together would otherwise see no answer.
+func (c *Conn) waitFlushed() {
+	for {
+		c.mu.Lock()
+		if c.flushed || c.state == closed {
+			c.mu.Unlock()
+			return
+		}
+		wake := c.wakeChan()
+		c.mu.Unlock()
+		<-wake
+	}
 }
 
 // arm sets the connection's one timer to fire in d real time. Needs mu.

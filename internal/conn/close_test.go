@@ -1,6 +1,7 @@
 package conn
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -163,12 +164,12 @@ func TestQueueFullAndRecovery(t *testing.T) {
 	p := dialTCP(t, addr).open()
 	c := <-up
 	msg := []byte(strings.Repeat("m", 30_000))
-	if err := c.Send(make([]byte, 100_001)); err != ErrQueueFull {
+	if err := c.Send(make([]byte, 100_001)); !errors.Is(err, ErrQueueFull) {
 		t.Errorf("a message over the bound: %v", err)
 	}
 	sent := 0
 	for { // until the socket buffers and then the queue are full
-		if err := c.Send(msg); err == ErrQueueFull {
+		if err := c.Send(msg); errors.Is(err, ErrQueueFull) {
 			if full(c) {
 				break
 			}
@@ -184,7 +185,7 @@ func TestQueueFullAndRecovery(t *testing.T) {
 			t.Fatal(len(payload), err)
 		}
 	}
-	for c.Send([]byte("again")) == ErrQueueFull {
+	for errors.Is(c.Send([]byte("again")), ErrQueueFull) {
 		runtime.Gosched()
 	}
 	if got := p.next(); got != `text "again"` {
@@ -238,8 +239,8 @@ func TestPingFlood(t *testing.T) {
 			pongs++
 			continue
 		}
-		// The flood may go on for longer than the server listens to it; the reset
-		// that follows can then overtake the close frame.
+		// The flood goes on for longer than the server listens to it; the reset that
+		// follows can overtake the close frame.
 		if got != "close 1008 Too many control frames" && got != "reset" {
 			t.Errorf("after %d pongs: %s", pongs, got)
 		}

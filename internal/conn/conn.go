@@ -189,7 +189,7 @@ type Conn struct {
 	flushed  bool          // our close frame, or the refusal, left
 	peerDone bool          // nothing more of the peer will be looked at
 	answered bool          // the peer's close frame came after ours left
-	wake     chan struct{} // closed to wake a paused reader
+	wake     chan struct{} // closed to wake a waiting reader
 	timer    *time.Timer   // limits while open, patience afterwards
 	due      time.Duration // since srv.base: when timer has something to say
 }
@@ -223,6 +223,14 @@ func (c *Conn) Resume() {
 	c.mu.Unlock()
 }
 
+// wakeChan is closed by the next wakeReader. Needs mu.
+func (c *Conn) wakeChan() chan struct{} {
+	if c.wake == nil {
+		c.wake = make(chan struct{})
+	}
+	return c.wake
+}
+
 // wakeReader needs mu.
 func (c *Conn) wakeReader() {
 	if c.wake != nil {
@@ -240,10 +248,7 @@ func (c *Conn) waitResumed() {
 			c.mu.Unlock()
 			return
 		}
-		if c.wake == nil {
-			c.wake = make(chan struct{})
-		}
-		wake := c.wake
+		wake := c.wakeChan()
 		c.mu.Unlock()
 		<-wake
 	}

@@ -176,7 +176,7 @@ func repairable(b []byte) bool {
 	try = func(b []byte) bool {
 		if utf8.FullRune(b) {
 			r, n := utf8.DecodeRune(b)
-			return n == len(b) && !(r == utf8.RuneError && n == 1)
+			return n == len(b) && (r != utf8.RuneError || n > 1)
 		}
 		for c := byte(0x80); c <= 0xBF; c++ {
 			if try(append(b[:len(b):len(b)], c)) {

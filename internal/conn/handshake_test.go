@@ -1,6 +1,7 @@
 package conn
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -307,7 +308,7 @@ func TestRefuse(t *testing.T) {
 			_, addr := serveTCP(t, Config{Upgrade: func(u *Upgrade) {
 				u.Refuse(r.status, r.headers, []byte(r.body))
 				u.Refuse(500, nil, nil) // a second answer is ignored
-				if _, err := u.Accept(Options{Handler: newRecorder()}); err != ErrGone {
+				if _, err := u.Accept(Options{Handler: newRecorder()}); !errors.Is(err, ErrGone) {
 					t.Errorf("Accept after Refuse: %v", err)
 				}
 			}})

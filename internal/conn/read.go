@@ -92,7 +92,7 @@ func (c *Conn) await(buf []byte) (first []byte, ok bool) {
 		// next Read; what arrived before it counts.
 		if c.nudged {
 			c.nudged = false
-			c.nc.SetReadDeadline(noDeadline)
+			_ = c.nc.SetReadDeadline(noDeadline)
 		}
 		accepted := c.state != refused && c.handler != nil
 		first, c.early = append(c.early, buf[:n]...), nil

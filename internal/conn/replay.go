@@ -140,12 +140,12 @@ func (w *headWatch) see(p []byte) {
 }
 
 func (w *headWatch) atLineByte(c byte) {
-	switch {
-	case c == getPrefix[w.match]:
+	switch c {
+	case getPrefix[w.match]:
 		if w.match++; w.match == len(getPrefix) {
 			w.mode, w.head, w.mark, w.end = inHead, append(w.head[:0], getPrefix...), 0, 0
 		}
-	case c == '\n':
+	case '\n':
 		w.match = 0
 	default:
 		w.mode = inLine

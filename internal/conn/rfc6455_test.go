@@ -138,7 +138,7 @@ func fragmentRows() []row {
 		violates("5.4 first fragment inside a fragmented text", join(part(0x01, a), part(0x01, b)), frame.NestedMessage),
 		violates("5.4 binary inside a fragmented text", join(part(0x01, a), bin(b)), frame.NestedMessage),
 		violates("5.4 text inside a fragmented binary", join(part(0x02, a), text(b)), frame.NestedMessage),
-		row{name: "5.4 close inside a fragmented message", send: join(part(0x01, a), bye(1000, "x")), want: []string{"close 1000", "eof"}, end: "1000 x"},
+		{name: "5.4 close inside a fragmented message", send: join(part(0x01, a), bye(1000, "x")), want: []string{"close 1000", "eof"}, end: "1000 x"},
 		stays("5.4 1024 fragments of one byte", tiny(1024, "x"), "text "+short(strings.Repeat("x", 1024))),
 		breaks("5.4 2000 fragments of one byte", tiny(2000, "x"), 1008, "Too many small fragments"),
 		breaks("5.4 2000 empty fragments", tiny(2000, ""), 1008, "Too many small fragments"),

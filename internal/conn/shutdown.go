@@ -55,7 +55,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	for _, c := range left {
 		c.cut()
 	}
-	<-httpDone
+	if err := <-httpDone; err != nil {
+		return err // ctx's
+	}
 	return context.Cause(ctx)
 }
 

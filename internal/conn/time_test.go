@@ -2,6 +2,7 @@ package conn
 
 import (
 	"context"
+	"errors"
 	"net"
 	"strings"
 	"testing"
@@ -36,10 +37,9 @@ func inBubble(t *testing.T, o Options, cfg Config, f func(t *testing.T, b *bubbl
 		b.s = New(cfg)
 		server, client := net.Pipe()
 		b.s.ServeConn(server, false)
-		b.peer = &peer{t: t, nc: client}
 		b.peer = newPeer(t, client)
 		client.SetDeadline(time.Time{})
-		b.peer.open()
+		b.open()
 		b.conn = <-accepted
 		f(t, b)
 		client.Close()
@@ -185,7 +185,7 @@ func TestCloseWait(t *testing.T) {
 		b.conn.Close(1000, "Connection Closed Normally")
 		b.conn.Close(1011, "ignored")
 		start := time.Now()
-		if err := b.conn.Send([]byte("x")); err != ErrClosed {
+		if err := b.conn.Send([]byte("x")); !errors.Is(err, ErrClosed) {
 			t.Error(err)
 		}
 		for _, want := range []string{`text "last"`, "close 1000 Connection Closed Normally"} {
@@ -231,7 +231,7 @@ func TestStuckClientIsLost(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		if err := b.conn.Send([]byte("x")); err != ErrQueueFull {
+		if err := b.conn.Send([]byte("x")); !errors.Is(err, ErrQueueFull) {
 			t.Error(err)
 		}
 		<-b.rec.done
@@ -241,7 +241,7 @@ func TestStuckClientIsLost(t *testing.T) {
 		if got := b.rec.outcome(); got != "1006" {
 			t.Error(got)
 		}
-		if err := b.conn.Send([]byte("x")); err != ErrClosed {
+		if err := b.conn.Send([]byte("x")); !errors.Is(err, ErrClosed) {
 			t.Error(err)
 		}
 	})
@@ -319,7 +319,7 @@ func TestShutdownHardStop(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		start := time.Now()
-		if err := b.s.Shutdown(ctx); err != context.DeadlineExceeded {
+		if err := b.s.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Error(err)
 		}
 		<-b.rec.done
@@ -344,8 +344,7 @@ func TestShutdownDuringUpgrade(t *testing.T) {
 		}})
 		server, client := net.Pipe()
 		s.ServeConn(server, false)
-		p := &peer{t: t, nc: client}
-		p = newPeer(t, client)
+		p := newPeer(t, client)
 		p.send([]byte(ws(get)))
 		synctest.Wait()
 		done := make(chan error)
@@ -353,7 +352,7 @@ func TestShutdownDuringUpgrade(t *testing.T) {
 		if res, _ := p.response(); res.StatusCode != 503 {
 			t.Error(res.StatusCode)
 		}
-		if err := <-result; err != ErrGone {
+		if err := <-result; !errors.Is(err, ErrGone) {
 			t.Error(err)
 		}
 		if err := <-done; err != nil {

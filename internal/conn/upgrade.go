@@ -86,7 +86,7 @@ func (u *Upgrade) Accept(o Options) (*Conn, error) {
 func (c *Conn) nudgeReader() {
 	if len(c.early) > 0 {
 		c.nudged = true
-		c.nc.SetReadDeadline(time.Unix(1, 0))
+		_ = c.nc.SetReadDeadline(time.Unix(1, 0))
 	}
 }
 
@@ -165,7 +165,7 @@ func (s *Server) open(nc net.Conn, h *head, early []byte, secure bool) {
 		s.turnAway(nc, refuse(http.StatusServiceUnavailable, "Service Unavailable"))
 		return
 	}
-	nc.SetDeadline(time.Time{})
+	_ = nc.SetDeadline(time.Time{})
 	u := &Upgrade{
 		Host: req.host, Path: req.path, RawPath: req.rawPath, RawQuery: req.rawQuery,
 		Headers: h.headers, Remote: c.remote, Secure: secure, At: time.Now(),

@@ -14,7 +14,7 @@ func TestClientVanishesBeforeAccept(t *testing.T) {
 	result := make(chan error, 1)
 	_, addr := serveTCP(t, Config{Upgrade: func(u *Upgrade) {
 		<-u.Context().Done()
-		if cause := context.Cause(u.Context()); cause != ErrGone {
+		if cause := context.Cause(u.Context()); !errors.Is(cause, ErrGone) {
 			t.Errorf("cause %v", cause)
 		}
 		_, err := u.Accept(Options{Handler: r})
@@ -99,7 +99,7 @@ func TestTooManyEarlyBytes(t *testing.T) {
 			t.Error(got)
 		}
 		if !inHead {
-			if err := <-called; err != ErrGone {
+			if err := <-called; !errors.Is(err, ErrGone) {
 				t.Error(err)
 			}
 		}

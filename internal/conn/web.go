@@ -103,10 +103,10 @@ func (w *web) Addr() net.Addr { return &net.TCPAddr{} }
 
 // shutdown waits for requests under way until ctx ends, then cuts them off.
 func (w *web) shutdown(ctx context.Context) error {
-	w.Close()
+	_ = w.Close()
 	err := w.http.Shutdown(ctx)
 	if err != nil {
-		w.http.Close()
+		_ = w.http.Close()
 	}
 	return err
 }
@@ -153,7 +153,7 @@ func (w *web) upgrade(rw http.ResponseWriter, target string, h *handed) {
 		http.Error(rw, "upgrade not possible on this connection", http.StatusInternalServerError)
 		return
 	}
-	early, err := buffered.Reader.Peek(buffered.Reader.Buffered())
+	early, err := buffered.Peek(buffered.Reader.Buffered())
 	if err != nil {
 		nc.Close()
 		return
@@ -172,7 +172,7 @@ func (w *web) upgrade(rw http.ResponseWriter, target string, h *handed) {
 	go func() {
 		defer s.live.Done()
 		nc := h.unwrap()
-		nc.SetDeadline(time.Now().Add(s.head.Timeout))
+		_ = nc.SetDeadline(time.Now().Add(s.head.Timeout))
 		parsed, err := reparse(raw, ok, target, s.head)
 		if err != nil {
 			s.turnAway(nc, err)

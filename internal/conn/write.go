@@ -203,7 +203,7 @@ func (c *Conn) extendDeadline() {
 	now := c.srv.since()
 	if c.out.due-now < wait {
 		c.out.due = now + wait + wait/2
-		c.nc.SetWriteDeadline(c.srv.base.Add(c.out.due))
+		_ = c.nc.SetWriteDeadline(c.srv.base.Add(c.out.due))
 	}
 }
 

@@ -124,7 +124,7 @@ func TestClosePayload(t *testing.T) {
 		{"\x03\xe8\xff", 0, "", CloseReason},
 	} {
 		code, reason, err := ParseClose([]byte(r.payload))
-		if code != r.code || reason != r.reason || err != r.err {
+		if code != r.code || reason != r.reason || !errors.Is(err, r.err) {
 			t.Errorf("%q: %d %q %v", r.payload, code, reason, err)
 		}
 		if err == nil {
