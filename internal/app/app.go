@@ -49,11 +49,13 @@ type Config struct {
 	Region      string
 	AccountID   string
 	Parameters  map[string]string
-	ConfigEnv   string // samconfig.toml environment
-	DataDir     string // "" = .livegate beside the template
-	CacheDir    string // "" = the user's data directory
-	Host        string // "" = 127.0.0.1 and ::1
-	Port        int    // 0 = any free port
+	ConfigEnv   string            // samconfig.toml environment
+	SSM         map[string]string // values for SSM-typed parameters, by name in Systems Manager
+	Imports     map[string]string // values for Fn::ImportValue, by export name
+	DataDir     string            // "" = .livegate beside the template
+	CacheDir    string            // "" = the user's data directory
+	Host        string            // "" = 127.0.0.1 and ::1
+	Port        int               // 0 = any free port
 	AllowHosts  []string
 	EnvFile     string
 	TimeScale   float64

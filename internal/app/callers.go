@@ -2,6 +2,7 @@ package app
 
 import (
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/livegate/livegate/internal/fault"
@@ -44,4 +45,13 @@ func (a *App) ownCredentials() (sigv4.Key, error) {
 		return key, fault.New(fault.Unauthorized, "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set in livegate's environment")
 	}
 	return key, nil
+}
+
+// passthrough are the services that may be reached for real: none when offline.
+func (a *App) passthrough() []string {
+	if a.cfg.Offline && len(a.cfg.Passthrough) > 0 {
+		a.note("warn", "livegate", "--offline wins over --aws-passthrough: calls to %s stay at home and are refused by name", strings.Join(a.cfg.Passthrough, ", "))
+		return nil
+	}
+	return a.cfg.Passthrough
 }

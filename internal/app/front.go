@@ -48,7 +48,7 @@ func (a *App) front(app *model.App) http.Handler {
 			"sts":      sts.New(sts.Config{Account: app.AccountID, Partition: app.Partition, Function: a.runtime.FunctionOf}),
 		},
 		Secret: a.secret, RequireValid: len(a.cfg.Credentials) > 0,
-		Region: app.Region, Passthrough: a.cfg.Passthrough,
+		Region: app.Region, Passthrough: a.passthrough(),
 		Credentials: a.ownCredentials, Logs: a.log,
 	})
 	f.control = control.New(control.Config{
@@ -66,11 +66,7 @@ func (a *App) front(app *model.App) http.Handler {
 		Serve:       func(c net.Conn) { a.server.ServeConn(c, false) },
 		Local:       f,
 		Offline:     a.cfg.Offline,
-		Outer: intercept.Outer{
-			HTTPS: firstOf(a.cfg.Getenv("https_proxy"), a.cfg.Getenv("HTTPS_PROXY")),
-			HTTP:  firstOf(a.cfg.Getenv("http_proxy"), a.cfg.Getenv("HTTP_PROXY")),
-			No:    firstOf(a.cfg.Getenv("no_proxy"), a.cfg.Getenv("NO_PROXY")),
-		},
+		Outer:       intercept.OuterFrom(a.cfg.Getenv),
 		Logs: a.log,
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -17,6 +17,8 @@ func (a *App) load(ctx context.Context) (*deployed, error) {
 		AccountID:  a.cfg.AccountID,
 		Parameters: a.cfg.Parameters,
 		ConfigEnv:  a.cfg.ConfigEnv,
+		SSM:        a.cfg.SSM,
+		Imports:    a.cfg.Imports,
 	})
 	if err != nil {
 		return nil, err

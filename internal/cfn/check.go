@@ -35,7 +35,9 @@ func (t *Template) check() {
 		w := &walker{Template: t, from: r}
 		w.walk(r.Properties, r.Active)
 		w.dependsOn(r)
-		deps[r.ID] = w.deps
+		if !r.opaque() {
+			deps[r.ID] = w.deps
+		}
 	}
 	t.resource = ""
 	for _, o := range t.Outputs {
@@ -68,6 +70,7 @@ func (w *walker) dependsOn(r *Resource) {
 		}
 		target := w.byID[d.Text]
 		switch {
+		case target == nil && w.shadow(d.Text) != nil:
 		case target == nil:
 			w.errorf(d.Pos, "unknown-dependency", DidYouMean(d.Text, w.ids()), "DependsOn names %s, which is not a resource of this template.", quote(d.Text))
 		case target == r:
@@ -89,7 +92,7 @@ func (t *Template) ids() []string {
 func (w *walker) walk(n *Node, live bool) {
 	switch n.Kind {
 	case Null:
-		if w.from != nil && w.from.From == "" {
+		if w.from != nil && w.from.From == "" && !w.from.opaque() {
 			w.errorf(n.Pos, "null-value", "Write a value, or remove the key. Is the next line indented under it?", "A value is missing here.")
 		}
 	case List:
@@ -202,6 +205,9 @@ func (w *walker) resourceRef(name string, at Pos, live bool) {
 		id = generated
 	}
 	r := w.byID[id]
+	if r == nil && w.shadow(name) != nil {
+		return
+	}
 	if r == nil {
 		known := append(append(w.ids(), w.parameterNames()...), pseudo()...)
 		hint := DidYouMean(name, known)

@@ -131,17 +131,19 @@ func Closest(word string, known []string) string {
 	return found[0].word
 }
 
-// distance is the Levenshtein distance of a and b, or limit+1 when it is larger.
+// Distance is the number of letters to change, add, remove or swap with their
+// neighbour between two words; limit+1 when it is larger than limit.
 func Distance(a, b string, limit int) int {
 	if abs(len(a)-len(b)) > limit || len(a) > 200 {
 		return limit + 1
 	}
-	prev := make([]int, len(b)+1)
-	for j := range prev {
-		prev[j] = j
+	var before, prev []int // the rows above cur
+	cur := make([]int, len(b)+1)
+	for j := range cur {
+		cur[j] = j
 	}
 	for i := range len(a) {
-		cur := make([]int, len(b)+1)
+		before, prev, cur = prev, cur, make([]int, len(b)+1)
 		cur[0] = i + 1
 		for j := range len(b) {
 			sub := prev[j]
@@ -149,10 +151,12 @@ func Distance(a, b string, limit int) int {
 				sub++
 			}
 			cur[j+1] = min(sub, prev[j+1]+1, cur[j]+1)
+			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+				cur[j+1] = min(cur[j+1], before[j-1]+1)
+			}
 		}
-		prev = cur
 	}
-	return prev[len(b)]
+	return min(cur[len(b)], limit+1)
 }
 
 func abs(n int) int { return max(n, -n) }

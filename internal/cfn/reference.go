@@ -48,6 +48,9 @@ func (t *Template) refName(name string, at Pos) *Node {
 	if r := t.target(name); r != nil {
 		return t.attribute(r, "", at)
 	}
+	if t.byID[name] == nil && t.shadow(name) != nil {
+		return Text(name, at) // generated from a resource that is not rewritten
+	}
 	return bad(at) // reported by check
 }
 
@@ -106,10 +109,13 @@ func (t *Template) getAtt(arg *Node, at Pos) *Node {
 	}
 	name := t.Eval(attr)
 	r := t.target(id)
-	if r == nil || !name.Scalar() {
-		return bad(at)
+	switch {
+	case r != nil && name.Scalar():
+		return t.attribute(r, name.Text, at)
+	case t.byID[id] == nil && t.shadow(id) != nil && name.Scalar():
+		return Text(id+"."+name.Text, at)
 	}
-	return t.attribute(r, name.Text, at)
+	return bad(at)
 }
 
 // attribute asks the Binding what Ref (attr "") or GetAtt of a resource is.

@@ -141,6 +141,21 @@ func (s *samResource) move(names ...string) *Node {
 	return out
 }
 
+// opaque reports whether r is a SAM resource that is not rewritten here: what it
+// would generate, and what of its properties would end up where, is unknown.
+func (r *Resource) opaque() bool { return strings.HasPrefix(r.Type, samPrefix) }
+
+// shadow finds the opaque resource that a name seems to be generated from, such
+// as MyMachineRole or MyApi.UsagePlan; nil when there is none.
+func (t *Template) shadow(name string) *Resource {
+	for _, r := range t.Resources {
+		if r.opaque() && len(name) > len(r.ID) && strings.HasPrefix(name, r.ID) {
+			return r
+		}
+	}
+	return nil
+}
+
 // withGlobals merges the Globals of a resource's kind under its properties: maps
 // are merged, lists appended to the global ones, anything else overridden. An
 // intrinsic function counts as a scalar.

@@ -17,9 +17,6 @@ func (s *samResource) function() {
 		"PropagateTags", "FunctionScalingConfig", "DeadLetterQueue", "Tracing", "Tags", "SourceKMSKeyArn", "PublishToLatestPublished"}, passed...)...)
 	props := s.move(append(passed, "Code=CodeUri")...)
 	if inline := s.props.Entry("InlineCode"); inline != nil {
-		if s.props.Get("CodeUri") != nil && s.r.Properties.Get("CodeUri") != nil {
-			s.errorf(inline.Pos, "sam-function", "Keep one of them.", "InlineCode and CodeUri exclude each other.")
-		}
 		props = props.with("Code", MapOf(inline.Pos, Entry{"ZipFile", inline.Pos, inline.Value}))
 	}
 	if image := s.props.Entry("ImageUri"); image != nil {
@@ -179,10 +176,13 @@ func (s *samResource) implicitAPI(event string, props *Node, at Pos) {
 	}
 	switch {
 	case event == "Api" && props.Get("RestApiId") == nil:
+		s.referable["ServerlessRestApi.Stage"] = "ServerlessRestApiProdStage"
+		s.referable["ServerlessRestApi.Deployment"] = "ServerlessRestApiDeployment"
 		add("ServerlessRestApi", "AWS::ApiGateway::RestApi", MapOf(at))
 		add("ServerlessRestApiDeployment", "AWS::ApiGateway::Deployment", MapOf(at))
 		add("ServerlessRestApiProdStage", "AWS::ApiGateway::Stage", MapOf(at, Entry{Key: "StageName", Value: Text("Prod", at)}))
 	case event == "HttpApi" && props.Get("ApiId") == nil:
+		s.referable["ServerlessHttpApi.Stage"] = "ServerlessHttpApiApiGatewayDefaultStage"
 		add("ServerlessHttpApi", "AWS::ApiGatewayV2::Api", MapOf(at, Entry{Key: "ProtocolType", Value: Text("HTTP", at)}, Entry{Key: "Name", Value: Text("ServerlessHttpApi", at)}))
 		add("ServerlessHttpApiApiGatewayDefaultStage", "AWS::ApiGatewayV2::Stage", MapOf(at, Entry{Key: "StageName", Value: Text("$default", at)},
 			Entry{Key: "ApiId", Value: call("Ref", Text("ServerlessHttpApi", at))}))

@@ -26,9 +26,6 @@ func (s *samResource) webSocketAPI() {
 		s.websocketErrorf(at, "Add Routes: with a route key and its FunctionArn.", "WebSocket API must have at least one route.")
 		routes = MapOf(s.r.Pos)
 	}
-	if s.props.Get("RouteSelectionExpression") == nil {
-		s.websocketErrorf(s.r.Pos, "Add `RouteSelectionExpression: $request.body.action`.", "RouteSelectionExpression is required.")
-	}
 	if ip := s.props.Get("IpAddressType"); ip != nil && ip.Kind == String && ip.Text != "ipv4" && ip.Text != "dualstack" {
 		s.websocketErrorf(ip.Pos, "", "IpAddressType must be 'ipv4' or 'dualstack'.")
 	}
@@ -63,6 +60,7 @@ func (s *samResource) webSocketStage() *Resource {
 		prefix = ""
 	case name.Text == "$default":
 		s.websocketErrorf(name.Pos, "Choose another name.", "Stages cannot be named $default for WebSocket APIs.")
+		name = Text("default", name.Pos)
 	case name.Text != "default":
 		prefix = name.Text
 	}
@@ -100,6 +98,7 @@ func (s *samResource) webSocketAuth(routes *Node) (authType string, authorizer *
 		s.websocketErrorf(auth.Pos, "Remove the other settings of Auth.", "AuthType %s takes no further settings.", authType)
 	case authType == "CUSTOM" && arn == nil:
 		s.websocketErrorf(auth.Pos, "Add `AuthArn: !GetAtt MyAuthorizer.Arn`.", "AuthArn must be specified if AuthType is CUSTOM.")
+		return "", nil
 	case authType == "CUSTOM":
 		at := auth.Pos
 		name := auth.Value.Get("Name")

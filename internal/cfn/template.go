@@ -52,11 +52,11 @@ type Template struct {
 	conditions map[string]*condition
 	byID       map[string]*Resource // inactive ones included
 	// referable holds SAM's dotted names: "Fn.Alias" → "FnAliaslive".
-	referable map[string]string
+	referable  map[string]string
 	resolving  []string         // resources whose attributes are being computed
 	attributes map[string]*Node // computed ones, by "id.attr"
-	included  int      // files read by AWS::Include
-	looped    int      // entries made by Fn::ForEach
+	included   int              // files read by AWS::Include
+	looped     int              // entries made by Fn::ForEach
 }
 
 // Resource is one entry of the Resources section.

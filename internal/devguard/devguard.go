@@ -152,7 +152,9 @@ func (g *Guard) Wrap(next http.Handler) http.Handler {
 				"Use localhost, or start with --allow-host NAME if the name is yours.")
 			return
 		}
-		console := ownPath(r.URL.Path) || g.cfg.Page(r.URL.Path)
+		safe := r.Method == http.MethodGet || r.Method == http.MethodHead
+		// "/" is the start page, and where SDKs POST to.
+		console := ownPath(r.URL.Path) || safe && g.cfg.Page(r.URL.Path)
 		if ownPath(r.URL.Path) && !g.local(name) {
 			refuse(w, "Livegate's own pages are at http://localhost, not under an AWS host name.")
 			return

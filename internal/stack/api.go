@@ -44,9 +44,7 @@ func (b *builder) api(in *instance, r *cfn.Resource) {
 	}
 	p.missing("ProtocolType", "Add `ProtocolType: WEBSOCKET`.")
 	p.missing("Name", "Add `Name: "+r.ID+"`.")
-	if r.From == "" { // SAM reports it in its own words
-		p.missing("RouteSelectionExpression", `Add "RouteSelectionExpression: $request.body.action".`)
-	}
+	p.missing("RouteSelectionExpression", `Add "RouteSelectionExpression: $request.body.action".`)
 	a := &model.API{LogicalID: r.ID, ID: id, Name: p.str("Name"), RouteSelectionExpression: p.str("RouteSelectionExpression"),
 		APIKeySelectionExpression: p.str("ApiKeySelectionExpression"), DisableExecuteAPIEndpoint: p.boolean("DisableExecuteApiEndpoint"), Pos: position(r.Pos)}
 	if a.APIKeySelectionExpression == "" {

@@ -95,27 +95,28 @@ func (b *builder) samconfig(path string, data []byte) {
 		}
 		overrides, err := overrides(params["parameter_overrides"])
 		if err != nil {
-			at.Line = lineWith(data, "parameter_overrides")
+			at.Line = lineWith(data, env+"."+command, "parameter_overrides")
 			report(`Write parameter_overrides = "Name=value Other='two words'".`, "%s: %v.", env+"."+command, err)
 		}
 		for name, v := range overrides {
 			if b.given[name] == nil {
-				b.given[name] = cfn.Text(v, cfn.Pos{File: at.File, Line: lineWith(data, name+"=", "ParameterKey="+name, name, "parameter_overrides")})
+				b.given[name] = cfn.Text(v, cfn.Pos{File: at.File, Line: lineWith(data, env+"."+command, name+"=", "ParameterKey="+name, name, "parameter_overrides")})
 			}
 		}
 	}
 }
 
-// lineWith is the first line that holds the first of words found at all; 1 when
-// none is.
-func lineWith(data []byte, words ...string) int {
+// lineWith is the first line, from the table header on, that holds the first of
+// words found at all: the TOML decoder keeps no positions of values.
+func lineWith(data []byte, table string, words ...string) int {
 	lines := strings.Split(string(data), "\n")
+	start := max(slices.IndexFunc(lines, func(l string) bool { return strings.HasPrefix(strings.TrimSpace(l), "["+table) }), 0)
 	for _, w := range words {
-		if i := slices.IndexFunc(lines, func(l string) bool { return strings.Contains(l, w) }); i >= 0 {
-			return i + 1
+		if i := slices.IndexFunc(lines[start:], func(l string) bool { return strings.Contains(l, w) }); i >= 0 {
+			return start + i + 1
 		}
 	}
-	return 1
+	return start + 1
 }
 
 // overrides reads parameter_overrides: a string of Name=value words, the same
