@@ -231,7 +231,11 @@ func refuse(w http.ResponseWriter, err error) {
 	}
 	w.Header()["x-amzn-errortype"] = []string{awsType}
 	var body []byte
-	if kind != fault.Gone {
+	switch kind {
+	case fault.Gone:
+	case fault.Internal: // our own text may hold internals
+		body = message("Internal server error")
+	default:
 		body = message(fault.Message(err))
 	}
 	answer(w, kind.Status(), body)

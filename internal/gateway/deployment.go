@@ -40,7 +40,13 @@ type api struct {
 type route struct {
 	model *model.Route
 	plan  *integration.Plan
+	// unbuilt is why a message route may not run although its integration could:
+	// something that guards it is not built yet. "" when it may.
+	unbuilt string
 }
+
+// instant reports whether a message on this route is answered without waiting.
+func (r *route) instant() bool { return r == nil || r.unbuilt != "" || r.plan.Instant() }
 
 // slot is where connections of a stage hang. It outlives deployments: a reload
 // replaces what is in it, so that open connections find the new one, and a
@@ -104,6 +110,9 @@ func compileAPI(m *model.API) (a *api, err error) {
 	}
 	for _, rm := range m.Routes {
 		r := &route{model: rm, plan: integration.Compile(rm.Integration)}
+		if rm.ModelSelectionExpression != "" {
+			r.unbuilt = "message validation (ModelSelectionExpression) is not supported yet, so messages are refused rather than let through unchecked"
+		}
 		switch rm.Key {
 		case model.RouteConnect:
 			a.connect = r
@@ -128,8 +137,8 @@ func (g *Gateway) announce(a *api) {
 		if r.model.Integration != nil && r.plan.Err() != nil {
 			g.log("warn", "", "API %s, route %s: %s", a.model.LogicalID, m.Key, fault.Message(r.plan.Err()))
 		}
-		if m.ModelSelectionExpression != "" {
-			g.log("warn", "", "API %s, route %s: messages are not validated against models yet", a.model.LogicalID, m.Key)
+		if r.unbuilt != "" && m.Key != model.RouteConnect && m.Key != model.RouteDisconnect {
+			g.log("warn", "", "API %s, route %s: %s", a.model.LogicalID, m.Key, r.unbuilt)
 		}
 	}
 }

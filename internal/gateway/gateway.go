@@ -118,8 +118,10 @@ func New(cfg Config) (*Gateway, error) {
 }
 
 // Drain ends service: new handshakes get 503, open connections are closed with
-// 1001 "Going away", and Drain returns when every $disconnect has run. If ctx ends
-// first, what still runs is cancelled; its journal records stay for Recover.
+// 1001 "Going away", and Drain returns when every $disconnect has run. Messages
+// that still run then are cancelled, so that a hung function cannot hold up an
+// exit. If ctx ends first, $disconnects are cancelled too; their journal records
+// stay for Recover.
 func (g *Gateway) Drain(ctx context.Context) error {
 	g.mu.Lock()
 	first := !g.draining
@@ -139,10 +141,13 @@ func (g *Gateway) Drain(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 	}
-	g.stop()
 	g.mu.Lock()
-	left := g.active
+	left := g.active // before they are cancelled
 	g.mu.Unlock()
+	g.stop()
+	if left == 0 {
+		return nil
+	}
 	return fault.New(fault.Timeout, "stopped with %d connections whose $disconnect had not finished", left)
 }
 

@@ -90,8 +90,8 @@ func (g *Gateway) serve(h *handshake, u upgrade) {
 	if no != nil {
 		g.cfg.Registry.Remove(s.id)
 		g.endJournal(s)
+		g.stats.refused.Add(1) // before the client can know
 		u.Refuse(*no)
-		g.stats.refused.Add(1)
 		return
 	}
 	opened = true

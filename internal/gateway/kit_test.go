@@ -157,6 +157,9 @@ type stand struct {
 	gateway *gateway.Gateway
 	server  *conn.Server
 	addr    string
+	// upgrades are the contexts of handshakes, in order: one ends when the server
+	// has noticed that its client is gone.
+	upgrades chan context.Context
 
 	mu   sync.Mutex
 	app  *model.App
@@ -173,7 +176,7 @@ type options struct {
 
 func newStand(t *testing.T, handlers map[string]handler, o options, routes ...*model.Route) *stand {
 	t.Helper()
-	s := &stand{t: t, functions: &functions{handlers: handlers, calls: make(chan *call, 4096), tags: map[string]string{}}, app: testApp(routes...)}
+	s := &stand{t: t, upgrades: make(chan context.Context, 4096), functions: &functions{handlers: handlers, calls: make(chan *call, 4096), tags: map[string]string{}}, app: testApp(routes...)}
 	clk := clock.Scaled(o.scale)
 	if o.node == (id.NodeKey{}) {
 		o.node = id.NewNodeKey()
@@ -191,7 +194,10 @@ func newStand(t *testing.T, handlers map[string]handler, o options, routes ...*m
 	s.gateway = g
 	s.deploy(s.app)
 	callbacks := connapi.New(connapi.Config{App: s.deployed, Registry: reg, Callers: s.functions, RequireSignature: true})
-	s.server = conn.New(conn.Config{HTTP: callbacks, Upgrade: g.ServeUpgrade, Clock: clk})
+	s.server = conn.New(conn.Config{HTTP: callbacks, Clock: clk, Upgrade: func(u *conn.Upgrade) {
+		s.upgrades <- u.Context()
+		g.ServeUpgrade(u)
+	}})
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

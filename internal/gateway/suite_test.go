@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,17 +17,26 @@ import (
 	"github.com/livegate/livegate/internal/model"
 )
 
-// TestVectors are the conformance vectors of the reference that belong to the
-// gateway and the callback API, over real sockets.
+// vector is one conformance vector of the reference (Appendix A).
+type vector struct {
+	name     string
+	routes   []*model.Route
+	handlers map[string]handler
+	run      func(t *testing.T, s *stand)
+}
+
+// TestVectors are the conformance vectors that belong to the gateway and the
+// callback API, over real sockets.
 func TestVectors(t *testing.T) {
+	for _, v := range slices.Concat(handshakeVectors(), messageVectors(), callbackVectors()) {
+		t.Run(v.name, func(t *testing.T) { v.run(t, newStand(t, v.handlers, options{}, v.routes...)) })
+	}
+}
+
+// handshakeVectors: A1 to A13.
+func handshakeVectors() []vector {
 	connect := lambda("$connect", "connect")
-	disconnect := lambda("$disconnect", "disconnect")
-	for _, v := range []struct {
-		name     string
-		routes   []*model.Route
-		handlers map[string]handler
-		run      func(t *testing.T, s *stand)
-	}{
+	return []vector{
 		{"A1 no $connect route", nil, nil, func(t *testing.T, s *stand) { s.connect() }},
 		{"A2 $connect 200", []*model.Route{connect}, map[string]handler{"connect": status(200)}, func(t *testing.T, s *stand) {
 			s.connect()
@@ -78,6 +88,13 @@ func TestVectors(t *testing.T) {
 				t.Fatalf("%s %v", body, resp.Header)
 			}
 		}},
+	}
+}
+
+// messageVectors: routes, frames, closes and two-way replies.
+func messageVectors() []vector {
+	disconnect := lambda("$disconnect", "disconnect")
+	return []vector{
 		{"A14 route by exact key", []*model.Route{lambda("join", "join"), lambda("$default", "other")}, nil, func(t *testing.T, s *stand) {
 			s.connect().send(`{"action":"join"}`)
 			if c := s.next("join"); c.context("routeKey") != "join" || c.event["body"] != `{"action":"join"}` {
@@ -150,6 +167,43 @@ func TestVectors(t *testing.T) {
 				t.Fatalf("$disconnect says %v", got)
 			}
 		}},
+		{"A35 close without a code", []*model.Route{disconnect}, nil, func(t *testing.T, s *stand) {
+			c := s.connect()
+			c.Close(websocket.StatusNoStatusRcvd, "")
+			if d := s.next("disconnect"); d.context("disconnectStatusCode") != 1005.0 || d.context("disconnectReason") != "Client-side close frame status not set" {
+				t.Fatalf("event %s", d.in.Payload)
+			}
+		}},
+		{"A36 MOCK", []*model.Route{twoWay(&model.Route{Key: "ping", Integration: &model.Integration{
+			Type: model.Mock, RequestTemplates: map[string]string{"$default": `{"statusCode":200}`}, TemplateSelectionExpression: `\$default`,
+			Responses: []*model.IntegrationResponse{{Key: "/200/", TemplateSelectionExpression: "200", Templates: map[string]string{"200": `{"pong":true}`}}},
+		}})}, nil, func(t *testing.T, s *stand) {
+			c := s.connect()
+			c.send(`{"action":"ping"}`)
+			c.expect(`{"pong":true}`)
+		}},
+		{"A41 RouteResponse only", []*model.Route{{Key: "ping", TwoWay: true, Integration: lambda("", "ping").Integration}}, map[string]handler{"ping": reply("pong")}, func(t *testing.T, s *stand) {
+			c := s.connect()
+			c.send(`{"action":"ping"}`)
+			c.expect("pong")
+		}},
+		// A42: a RouteResponseSelectionExpression without a RouteResponse leaves
+		// model.Route.TwoWay false; it does not even reach the gateway.
+		{"A42 no RouteResponse", []*model.Route{{Key: "ping", TwoWay: false, Integration: lambda("", "ping").Integration}, twoWay(lambda("end", "end"))}, map[string]handler{"ping": reply("pong"), "end": reply("end")}, func(t *testing.T, s *stand) {
+			c := s.connect()
+			c.send(`{"action":"ping"}`)
+			s.next("ping")
+			c.send(`{"action":"end"}`)
+			c.expect("end")
+		}},
+	}
+}
+
+// callbackVectors: @connections.
+func callbackVectors() []vector {
+	connect := lambda("$connect", "connect")
+	disconnect := lambda("$disconnect", "disconnect")
+	return []vector{
 		{"A27 POST", []*model.Route{connect}, nil, func(t *testing.T, s *stand) {
 			c := s.connect()
 			connectionID := s.next("connect").connectionID()
@@ -219,37 +273,6 @@ func TestVectors(t *testing.T) {
 				t.Fatalf("%d %s", resp.StatusCode, body)
 			}
 		}},
-		{"A35 close without a code", []*model.Route{disconnect}, nil, func(t *testing.T, s *stand) {
-			c := s.connect()
-			c.Close(websocket.StatusNoStatusRcvd, "")
-			if d := s.next("disconnect"); d.context("disconnectStatusCode") != 1005.0 || d.context("disconnectReason") != "Client-side close frame status not set" {
-				t.Fatalf("event %s", d.in.Payload)
-			}
-		}},
-		{"A36 MOCK", []*model.Route{twoWay(&model.Route{Key: "ping", Integration: &model.Integration{
-			Type: model.Mock, RequestTemplates: map[string]string{"$default": `{"statusCode":200}`}, TemplateSelectionExpression: `\$default`,
-			Responses: []*model.IntegrationResponse{{Key: "/200/", TemplateSelectionExpression: "200", Templates: map[string]string{"200": `{"pong":true}`}}},
-		}})}, nil, func(t *testing.T, s *stand) {
-			c := s.connect()
-			c.send(`{"action":"ping"}`)
-			c.expect(`{"pong":true}`)
-		}},
-		{"A41 RouteResponse only", []*model.Route{{Key: "ping", TwoWay: true, Integration: lambda("", "ping").Integration}}, map[string]handler{"ping": reply("pong")}, func(t *testing.T, s *stand) {
-			c := s.connect()
-			c.send(`{"action":"ping"}`)
-			c.expect("pong")
-		}},
-		// A42: a RouteResponseSelectionExpression without a RouteResponse leaves
-		// model.Route.TwoWay false; it does not even reach the gateway.
-		{"A42 no RouteResponse", []*model.Route{{Key: "ping", TwoWay: false, Integration: lambda("", "ping").Integration}, twoWay(lambda("end", "end"))}, map[string]handler{"ping": reply("pong"), "end": reply("end")}, func(t *testing.T, s *stand) {
-			c := s.connect()
-			c.send(`{"action":"ping"}`)
-			s.next("ping")
-			c.send(`{"action":"end"}`)
-			c.expect("end")
-		}},
-	} {
-		t.Run(v.name, func(t *testing.T) { v.run(t, newStand(t, v.handlers, options{}, v.routes...)) })
 	}
 }
 
@@ -281,9 +304,10 @@ func TestVectorA25IdleTimeout(t *testing.T) {
 	}
 }
 
-// A26: two hours of activity, compressed to half a second.
+// A26: two hours of activity, compressed to half a second. The idle limit is off,
+// so that only the lifetime can end the connection, however slow this machine is.
 func TestVectorA26Lifetime(t *testing.T) {
-	s := newStand(t, nil, options{scale: 14_400, limits: &gateway.Limits{Lifetime: 2 * time.Hour, Idle: 30 * time.Minute}}, lambda("$disconnect", "disconnect"), lambda("join", "join"))
+	s := newStand(t, nil, options{scale: 14_400, limits: &gateway.Limits{Lifetime: 2 * time.Hour}}, lambda("$disconnect", "disconnect"), lambda("join", "join"))
 	c := s.connect()
 	stop := make(chan struct{})
 	go func() {
@@ -304,7 +328,7 @@ func TestVectorA26Lifetime(t *testing.T) {
 	c.expectClose(1001, "Going away")
 	close(stop)
 	if lived := time.Since(started); lived < 400*time.Millisecond {
-		t.Fatalf("closed after %v: idle, although it was active", lived)
+		t.Fatalf("closed after %v, before its time", lived)
 	}
 	if d := s.next("disconnect"); d.context("disconnectReason") != "Going away" {
 		t.Fatalf("event %s", d.in.Payload)
@@ -318,6 +342,8 @@ func TestVectorA33PostDuringConnect(t *testing.T) {
 	var took time.Duration
 	release := make(chan struct{})
 	var s *stand
+	route := lambda("$connect", "connect")
+	route.Integration.Timeout = 3 * time.Second // the default of a function: holding the first post would run into it
 	s = newStand(t, map[string]handler{"connect": func(c *call) any {
 		started := time.Now()
 		resp, _ := s.callback("POST", c.connectionID(), "connect", []byte("from inside"))
@@ -325,7 +351,7 @@ func TestVectorA33PostDuringConnect(t *testing.T) {
 		own <- resp.StatusCode
 		<-release
 		return map[string]any{"statusCode": 200}
-	}}, options{}, lambda("$connect", "connect"))
+	}}, options{}, route)
 	go func() {
 		c := s.next("connect")
 		if code := <-own; code != 410 || took > time.Second {

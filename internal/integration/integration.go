@@ -23,6 +23,7 @@ package integration
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"net/netip"
@@ -124,7 +125,7 @@ func (x *Executor) Call(ctx context.Context, r *Request) (Response, error) {
 	} else {
 		resp, err = x.backend(ctx, r)
 	}
-	if err != nil && ctx.Err() == context.DeadlineExceeded && !fault.Is(err, fault.Throttled) {
+	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) && !fault.Is(err, fault.Throttled) {
 		return Response{}, fault.New(fault.Timeout, "integration %s: no answer within %v", p.name, p.timeout)
 	}
 	return resp, err

@@ -64,6 +64,16 @@ func (p *Plan) Err() error { return p.err }
 // Instant reports whether a call computes its answer without waiting for anything.
 func (p *Plan) Instant() bool { return p.err != nil || p.kind == model.Mock }
 
+// Fixed returns the answer of a plan that has the same one for every message; ok is
+// false for all others. Callers on a hot path then need no Request. The body is
+// shared: do not write to it.
+func (p *Plan) Fixed() (resp Response, ok bool) {
+	if p.err != nil || p.mock == nil || p.mock.fixed == nil {
+		return Response{}, false
+	}
+	return *p.mock.fixed, true
+}
+
 func (p *Plan) compile(in *model.Integration) (err error) {
 	switch in.Type {
 	case model.AWSProxy:
