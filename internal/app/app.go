@@ -140,8 +140,12 @@ func New(cfg Config) *App {
 func (a *App) Run(ctx context.Context, ready func(client.Status)) (err error) {
 	// Engines outlive ctx: what a $disconnect needs must still run while we stop.
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
-	defer stop()
-	defer func() { err = errors.Join(err, a.close()) }()
+	var background sync.WaitGroup // what uses the engines until work ends
+	defer func() {
+		stop()
+		background.Wait()
+		err = errors.Join(err, a.close())
+	}()
 
 	if err := a.start(ctx); err != nil {
 		return err
@@ -150,13 +154,36 @@ func (a *App) Run(ctx context.Context, ready func(client.Status)) (err error) {
 	for _, ln := range a.listeners {
 		go func() { failed <- a.server.Serve(ln) }()
 	}
-	go func() {
+	background.Go(func() {
 		if err := a.tables.Run(work); err != nil && work.Err() == nil {
 			failed <- fmt.Errorf("expiry of table items: %w", err)
 		}
-	}()
-	if err := a.gateway.Recover(work); err != nil {
+	})
+	// From here on there may be clients: however this ends, they are drained.
+	if err = a.welcome(ctx, ready); err == nil {
+		edits, end := context.WithCancel(ctx)
+		if a.cfg.Watch {
+			background.Go(func() { a.watch(edits) })
+		}
+		select {
+		case <-ctx.Done():
+		case err = <-failed:
+		}
+		end() // no new template while the old one's clients leave
+	}
+	a.ready.Store(false)
+	return errors.Join(err, a.drain())
+}
+
+// welcome runs what an earlier process owed, then tells the world that we are
+// here. It ends with ctx: a $disconnect that hangs must not hold up Ctrl-C, and
+// the journal keeps those that did not run.
+func (a *App) welcome(ctx context.Context, ready func(client.Status)) error {
+	if err := a.gateway.Recover(ctx); err != nil && ctx.Err() == nil {
 		return fmt.Errorf("run the $disconnect of connections a crash left behind: %w", err)
+	}
+	if ctx.Err() != nil {
+		return nil
 	}
 	if err := client.WriteRunFile(a.dirs.data, a.dirs.cache, a.runFile()); err != nil {
 		return err
@@ -165,15 +192,7 @@ func (a *App) Run(ctx context.Context, ready func(client.Status)) (err error) {
 	if ready != nil {
 		ready(a.Status())
 	}
-	if a.cfg.Watch {
-		go a.watch(work)
-	}
-	select {
-	case <-ctx.Done():
-	case err = <-failed:
-	}
-	a.ready.Store(false)
-	return errors.Join(err, a.drain())
+	return nil
 }
 
 // start builds everything up to, not including, accepting connections.
@@ -205,7 +224,7 @@ func (a *App) start(ctx context.Context) (err error) {
 	}
 	if a.runtime, err = runtime.New(runtime.Config{
 		DataDir: a.dirs.data, CacheDir: a.dirs.cache,
-		Env: a.workerEnv(env, next.app.Region), Hook: a.hook(next.app),
+		Env: a.workerEnv(env, next.app.Region), Hook: a.hook(),
 		Logs: a.log, Progress: a.progress, Clock: a.clock,
 	}); err != nil {
 		return err
@@ -280,6 +299,12 @@ func (a *App) upgrade(u *conn.Upgrade) {
 	if !a.guard.AllowHost(u.Host) {
 		body := fmt.Sprintf("{\"message\":\"Forbidden\",\"detail\":%q}", "host "+u.Host+" is not served here; add it with --allow-host")
 		u.Refuse(http.StatusForbidden, []conn.Header{{Name: "Content-Type", Value: "application/json"}, {Name: "x-amzn-errortype", Value: "ForbiddenException"}}, []byte(body))
+		return
+	}
+	if a.isMapped(u.Host) {
+		// Not ours: /dev on a host that stands for somebody else's service would
+		// find our own stage of that name.
+		u.Refuse(http.StatusNotImplemented, nil, []byte(`{"message":"--map-host forwards HTTP requests, not WebSocket connections"}`))
 		return
 	}
 	a.gateway.ServeUpgrade(u)

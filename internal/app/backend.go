@@ -22,7 +22,7 @@ type backends struct {
 func (a *App) backends() http.RoundTripper {
 	b := &backends{next: integration.Transport(), mapped: map[string]string{}, offline: a.cfg.Offline}
 	for host, addr := range a.cfg.MapHosts {
-		b.mapped[strings.ToLower(hostOnly(host))] = addr
+		b.mapped[hostOnly(host)] = addr
 	}
 	return b
 }

@@ -63,18 +63,24 @@ func prepareDirs(cfg Config) (d dirs, err error) {
 }
 
 // listen binds the dev port on loopback, IPv4 and, where the machine has it, IPv6:
-// browsers resolve localhost to either.
+// browsers resolve localhost to either. Another address is bound besides
+// 127.0.0.1, which is where functions and the command line come from.
 func listen(host string, port int) ([]net.Listener, error) {
 	hosts := []string{host}
 	if host == "" || host == "localhost" {
 		hosts = []string{"127.0.0.1", "::1"}
 	}
 	var out []net.Listener
-	for _, h := range hosts {
+	for i := 0; i < len(hosts); i++ {
+		h := hosts[i]
 		ln, err := net.Listen("tcp", net.JoinHostPort(h, strconv.Itoa(port)))
 		if err == nil {
 			out = append(out, ln)
-			port = ln.Addr().(*net.TCPAddr).Port
+			addr := ln.Addr().(*net.TCPAddr)
+			port = addr.Port
+			if len(hosts) == 1 && !addr.IP.IsUnspecified() && !addr.IP.Equal(net.IPv4(127, 0, 0, 1)) {
+				hosts = append(hosts, "127.0.0.1")
+			}
 			continue
 		}
 		if len(out) > 0 && !errors.Is(err, syscall.EADDRINUSE) {

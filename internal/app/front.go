@@ -53,11 +53,11 @@ func (a *App) front(app *model.App) http.Handler {
 	})
 	f.control = control.New(control.Config{
 		Status: a.Status, Invoke: a.invoke, Token: a.token,
-		AllowHosts: a.cfg.AllowHosts, Timeline: a.timeline,
+		Local: a.guard.Local, Timeline: a.timeline,
 	})
 	f.console = console.New()
 	for host, addr := range a.cfg.MapHosts {
-		f.mapped[strings.ToLower(hostOnly(host))] = httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: addr})
+		f.mapped[hostOnly(host)] = httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: addr})
 	}
 	guarded := a.guard.Wrap(f)
 	a.proxy = intercept.New(intercept.Config{
@@ -67,7 +67,7 @@ func (a *App) front(app *model.App) http.Handler {
 		Local:       f,
 		Offline:     a.cfg.Offline,
 		Outer:       intercept.OuterFrom(a.cfg.Getenv),
-		Logs: a.log,
+		Logs:        a.log,
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if intercept.IsProxy(r) {
@@ -81,9 +81,10 @@ func (a *App) front(app *model.App) http.Handler {
 // ServeHTTP chooses the plane.
 func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path := r.URL.Path
+	mapped := f.mapped[hostOnly(r.Host)]
 	switch {
-	case f.mapped[strings.ToLower(hostOnly(r.Host))] != nil:
-		f.mapped[strings.ToLower(hostOnly(r.Host))].ServeHTTP(w, r)
+	case mapped != nil:
+		mapped.ServeHTTP(w, r)
 	case connapi.Match(path):
 		f.callbacks.ServeHTTP(w, r)
 	case strings.HasPrefix(path, client.Base+"/"):
@@ -106,27 +107,37 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // isStage reports whether a request names an API by host or one of its stages by
-// path: those hosts are API Gateway's, never an AWS service's.
+// path. On the host of another AWS service, or signed for one, a path is that
+// service's: PUT /dev/photo.png on bucket.s3.amazonaws.com is an object, whatever
+// our stages are called.
 func (f *front) isStage(r *http.Request) bool {
+	if strings.Contains(strings.ToLower(r.Host), ".execute-api.") {
+		return true
+	}
 	app := f.app.current()
-	if app == nil {
+	if app == nil || sigv4.AWSHost(r.Host) {
+		return false
+	}
+	if sig, err := sigv4.Parse(r.Header, r.URL.RawQuery); err == nil && sig.Service != "execute-api" {
 		return false
 	}
 	addr, ok := app.Locate(r.Host, r.URL.Path)
-	return ok && addr.Stage != nil || strings.Contains(r.Host, ".execute-api.")
+	return ok && addr.Stage != nil
 }
 
 // intercepted are the hosts that CONNECT brings home.
 func (a *App) intercepted(host string) bool {
-	if sigv4.AWSHost(host) {
-		return true
-	}
+	return sigv4.AWSHost(host) || a.isMapped(host) || a.isDomain(host)
+}
+
+// isMapped reports whether --map-host sends a host elsewhere.
+func (a *App) isMapped(host string) bool {
 	for mapped := range a.cfg.MapHosts {
-		if strings.EqualFold(hostOnly(mapped), host) {
+		if hostOnly(mapped) == hostOnly(host) {
 			return true
 		}
 	}
-	return a.isDomain(host)
+	return false
 }
 
 // isDomain reports whether a host is a custom domain of the present application.

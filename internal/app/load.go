@@ -31,8 +31,8 @@ func (a *App) load(ctx context.Context) (*deployed, error) {
 	return &deployed{app: res.App, findings: res.Findings, files: res.Files}, nil
 }
 
-// apply makes a loaded template the one that serves. Functions are built first:
-// a build that fails leaves everything as it was.
+// apply makes a loaded template the one that serves. After an error some engines
+// have it and some have not: a caller that goes on applies the one from before.
 func (a *App) apply(ctx context.Context, next *deployed) error {
 	if err := a.tables.Declare(ctx, next.app.Tables); err != nil {
 		return err

@@ -97,8 +97,8 @@ func (a *App) workerEnv(user map[string]string, region string) func(runtime.Work
 	}
 }
 
-// hook tells Node workers which hosts are ours.
-func (a *App) hook(app *model.App) runtime.HookConfig {
+// hook tells Node workers which hosts are ours; the runtime adds custom domains.
+func (a *App) hook() runtime.HookConfig {
 	h := runtime.HookConfig{
 		Divert:  net.JoinHostPort("127.0.0.1", strconv.Itoa(a.port())),
 		MapHost: a.cfg.MapHosts,
@@ -107,17 +107,16 @@ func (a *App) hook(app *model.App) runtime.HookConfig {
 	for _, s := range intercept.Suffixes() {
 		h.Suffixes = append(h.Suffixes, "."+strings.TrimPrefix(s, "."))
 	}
-	for _, d := range app.Domains {
-		h.Hosts = append(h.Hosts, d.Name)
-	}
 	return h
 }
 
+// hostOnly is a host name as it is compared: lower case, without a port or a
+// trailing dot.
 func hostOnly(hostport string) string {
 	if h, _, err := net.SplitHostPort(hostport); err == nil {
-		return h
+		hostport = h
 	}
-	return hostport
+	return strings.TrimSuffix(strings.ToLower(hostport), ".")
 }
 
 func firstOf(values ...string) string {

@@ -82,7 +82,11 @@ func (a *App) reloadTemplate(ctx context.Context) {
 	began := time.Now()
 	next, err := a.load(ctx)
 	if err == nil {
-		err = a.apply(ctx, next)
+		if err = a.apply(ctx, next); err != nil {
+			// Half of it may be in place. What fails now is in err already: code that
+			// does not build, which is the same under either template.
+			_ = a.apply(ctx, a.deployed.Load())
+		}
 	}
 	if err != nil {
 		a.note("error", "livegate", "the template was not applied; the one from before keeps serving\n%v", err)

@@ -32,21 +32,21 @@ func (p *parser) checkComparison(n *node) {
 		return
 	}
 	if a, b := n.args[0], n.args[1]; a.op == opPath && b.op == opPath && a.path.String() == b.path.String() {
-		_ = p.fail("The first operand must be distinct from the remaining operands for this operator or function; operator: %s, first operand: %s", opText[n.op], a.path) // kept in p.err
+		_ = p.fail("The first operand must be distinct from the remaining operands for this operator or function; operator: %s, first operand: %s", opText[n.op], a.path) // kept in p.flaw
 	}
 }
 
 func isOrdered(k attr.Kind) bool { return k == attr.S || k == attr.N || k == attr.B }
 
 func (p *parser) badOperand(operator string, v attr.Value) {
-	_ = p.fail("Incorrect operand type for operator or function; operator or function: %s, operand type: %s", operator, v.Kind) // kept in p.err
+	_ = p.fail("Incorrect operand type for operator or function; operator or function: %s, operand type: %s", operator, v.Kind) // kept in p.flaw
 }
 
 // checkUse refuses update functions inside conditions.
 func (p *parser) checkUse(args ...*node) bool {
 	for _, a := range args {
 		if a.op == opCall && a.fn != "size" {
-			_ = p.fail("The function is not allowed to be used this way in an expression; function: %s", a.fn) // kept in p.err
+			_ = p.fail("The function is not allowed to be used this way in an expression; function: %s", a.fn) // kept in p.flaw
 			return false
 		}
 	}
@@ -62,9 +62,9 @@ func (p *parser) checkBounds(n *node) {
 	order, ok := attr.Compare(low.value, high.value)
 	switch {
 	case !ok:
-		_ = p.fail("The BETWEEN operator requires same data type for lower and upper bounds; lower bound operand: AttributeValue: %s, upper bound operand: AttributeValue: %s", shown...) // kept in p.err
+		_ = p.fail("The BETWEEN operator requires same data type for lower and upper bounds; lower bound operand: AttributeValue: %s, upper bound operand: AttributeValue: %s", shown...) // kept in p.flaw
 	case order > 0:
-		_ = p.fail("The BETWEEN operator requires upper bound to be greater than or equal to lower bound; lower bound operand: AttributeValue: %s, upper bound operand: AttributeValue: %s", shown...) // kept in p.err
+		_ = p.fail("The BETWEEN operator requires upper bound to be greater than or equal to lower bound; lower bound operand: AttributeValue: %s, upper bound operand: AttributeValue: %s", shown...) // kept in p.flaw
 	}
 }
 
@@ -83,9 +83,9 @@ func (p *parser) checkCall(n *node) {
 	updateOnly := n.fn == "if_not_exists" || n.fn == "list_append"
 	if inUpdate != updateOnly {
 		if inUpdate {
-			_ = p.fail("Invalid function name; function: %s", n.fn) // kept in p.err
+			_ = p.fail("Invalid function name; function: %s", n.fn) // kept in p.flaw
 		} else {
-			_ = p.fail("The function is not allowed in a condition expression; function: %s", n.fn) // kept in p.err
+			_ = p.fail("The function is not allowed in a condition expression; function: %s", n.fn) // kept in p.flaw
 		}
 		return
 	}
@@ -93,7 +93,7 @@ func (p *parser) checkCall(n *node) {
 	switch n.fn {
 	case "attribute_exists", "attribute_not_exists", "if_not_exists":
 		if first.op != opPath {
-			_ = p.fail("Operator or function requires a document path; operator or function: %s", n.fn) // kept in p.err
+			_ = p.fail("Operator or function requires a document path; operator or function: %s", n.fn) // kept in p.flaw
 		}
 	case "attribute_type":
 		p.checkTypeName(n)
@@ -123,7 +123,7 @@ func (p *parser) checkCall(n *node) {
 
 func (p *parser) checkDistinct(n *node) {
 	if a, b := n.args[0], n.args[1]; a.op == opPath && b.op == opPath && a.path.String() == b.path.String() {
-		_ = p.fail("The first operand must be distinct from the remaining operands for this operator or function; operator: %s, first operand: %s", n.fn, a.path) // kept in p.err
+		_ = p.fail("The first operand must be distinct from the remaining operands for this operator or function; operator: %s, first operand: %s", n.fn, a.path) // kept in p.flaw
 	}
 }
 
@@ -137,6 +137,6 @@ func (p *parser) checkTypeName(n *node) {
 		return
 	}
 	if _, ok := attr.ParseKind(name.value.Str); !ok {
-		_ = p.fail("Invalid attribute type name found; type: %s, valid types: {%s}", name.value.Str, strings.Join([]string{"B", "NULL", "SS", "BOOL", "L", "BS", "N", "NS", "S", "M"}, ",")) // kept in p.err
+		_ = p.fail("Invalid attribute type name found; type: %s, valid types: {%s}", name.value.Str, strings.Join([]string{"B", "NULL", "SS", "BOOL", "L", "BS", "N", "NS", "S", "M"}, ",")) // kept in p.flaw
 	}
 }

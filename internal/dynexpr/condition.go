@@ -19,19 +19,24 @@ func (s *Scope) Condition(kind, text string) (*Condition, error) {
 	if err != nil {
 		return nil, err
 	}
+	root, err := p.whole()
+	if err != nil {
+		return nil, err
+	}
+	return &Condition{root}, nil
+}
+
+// whole parses a condition that is the whole expression.
+func (p *parser) whole() (*node, error) {
 	root := p.condition()
-	p.end()
 	if p.err == nil && root.isOperand() {
 		if root.op == opCall {
-			_ = p.fail("The function is not allowed to be used this way in an expression; function: %s", root.fn) // kept in p.err
+			_ = p.fail("The function is not allowed to be used this way in an expression; function: %s", root.fn) // kept in p.flaw
 		} else {
 			p.syntax()
 		}
 	}
-	if p.err != nil {
-		return nil, p.err
-	}
-	return &Condition{root}, nil
+	return root, p.finish()
 }
 
 // Match evaluates the condition on an item; nil stands for an item that does

@@ -28,10 +28,9 @@ func (s *Scope) KeyTerms(text string) (*KeyTerms, error) {
 	if err != nil {
 		return nil, err
 	}
-	root := p.condition()
-	p.end()
-	if p.err != nil {
-		return nil, p.err
+	root, err := p.whole()
+	if err != nil {
+		return nil, err
 	}
 	var terms []*node
 	if err := p.keyTerms(root, &terms); err != nil {

@@ -57,14 +57,17 @@ const maxNesting = 256
 
 // parser holds one expression. The first error sticks.
 type parser struct {
-	scope  *Scope
-	kind   string // "ConditionExpression", … for messages
-	text   string
-	tokens []token
-	pos    int
-	depth  int
-	ops    int
-	err    error
+	scope   *Scope
+	kind    string // "ConditionExpression", … for messages
+	text    string
+	tokens  []token
+	pos     int
+	depth   int
+	ops     int
+	pending *node // parsed already, the next primary
+
+	err  error // of the syntax: parsing has stopped
+	flaw error // the first error of meaning: a syntax error further on comes before it
 }
 
 func (s *Scope) parser(kind, text string) (*parser, error) {
@@ -79,14 +82,36 @@ func (s *Scope) parser(kind, text string) (*parser, error) {
 	return p, nil
 }
 
-// fail records "Invalid <kind>: …".
+func (p *parser) invalid(format string, args ...any) error {
+	e := attr.Invalid(format, args...)
+	e.Msg = "Invalid " + p.kind + ": " + e.Msg
+	return e
+}
+
+// fail records an error of meaning, "Invalid <kind>: …"; parsing goes on.
 func (p *parser) fail(format string, args ...any) error {
-	if p.err == nil {
-		e := attr.Invalid(format, args...)
-		e.Msg = "Invalid " + p.kind + ": " + e.Msg
-		p.err = e
+	if p.flaw == nil {
+		p.flaw = p.invalid(format, args...)
 	}
-	return p.err
+	return p.flaw
+}
+
+// stop records an error that parsing cannot go on after.
+func (p *parser) stop(format string, args ...any) {
+	if p.err == nil {
+		p.err = p.invalid(format, args...)
+	}
+}
+
+// finish checks that the expression ends here and returns what was wrong with it.
+func (p *parser) finish() error {
+	if p.err == nil && p.peek().kind != tokenEnd {
+		p.syntax()
+	}
+	if p.err != nil {
+		return p.err
+	}
+	return p.flaw
 }
 
 func (p *parser) syntax() {
@@ -98,7 +123,7 @@ func (p *parser) syntax() {
 	if p.pos+1 < len(p.tokens) {
 		to = p.tokens[p.pos+1].to
 	}
-	_ = p.fail("Syntax error; token: %q, near: %q", noQuote(t.text), noQuote(p.text[from:to])) // kept in p.err
+	p.stop("Syntax error; token: %q, near: %q", noQuote(t.text), noQuote(p.text[from:to]))
 }
 
 // noQuote lets %q put plain quotes around text: DynamoDB does not escape.
@@ -143,12 +168,6 @@ func (p *parser) expect(s string) {
 	}
 }
 
-func (p *parser) end() {
-	if p.err == nil && p.peek().kind != tokenEnd {
-		p.syntax()
-	}
-}
-
 // dummy stands for a node after an error, so that callers need not check.
 func dummy() *node { return &node{op: opValue} }
 
@@ -182,21 +201,21 @@ func (p *parser) logical(o op, args ...*node) *node {
 
 func (p *parser) operator() {
 	if p.ops++; p.ops > MaxOperators {
-		_ = p.fail("The expression contains too many operators; operator count: %d", p.ops) // kept in p.err
+		p.stop("The expression contains too many operators; operator count: %d", p.ops)
 	}
 }
 
 // enter guards recursion; leave must follow.
 func (p *parser) enter() {
 	if p.depth++; p.depth > maxNesting {
-		_ = p.fail("The expression is nested too deeply; depth: %d", p.depth) // kept in p.err
+		p.stop("The expression is nested too deeply; depth: %d", p.depth)
 	}
 }
 
 func (p *parser) leave() { p.depth-- }
 
 func (p *parser) negation() *node {
-	if p.acceptWord("NOT") {
+	if p.pending == nil && p.acceptWord("NOT") {
 		p.enter()
 		defer p.leave()
 		if p.err != nil {
@@ -250,7 +269,7 @@ func (p *parser) compare(o op, args ...*node) *node {
 	for _, a := range args {
 		if p.err == nil && !a.isOperand() {
 			if a.op == opCall {
-				_ = p.fail("The function is not allowed to be used this way in an expression; function: %s", a.fn) // kept in p.err
+				_ = p.fail("The function is not allowed to be used this way in an expression; function: %s", a.fn) // kept in p.flaw
 			} else {
 				p.syntax()
 			}
@@ -274,6 +293,10 @@ func (p *parser) operand() *node {
 
 // primary parses a path, a value, a call, or anything in parentheses.
 func (p *parser) primary() *node {
+	if n := p.pending; n != nil {
+		p.pending = nil
+		return n
+	}
 	if p.err != nil {
 		return dummy()
 	}
@@ -306,24 +329,23 @@ func (p *parser) parenthesised() *node {
 	n := p.parenContent()
 	p.expect(")")
 	if p.err == nil && n.paren {
-		_ = p.fail("The expression has redundant parentheses;") // kept in p.err
+		_ = p.fail("The expression has redundant parentheses;") // kept in p.flaw
 	}
 	n.paren = true
 	return n
 }
 
 // parenContent parses a condition or an operand: which one is known at the end.
+// An operand that turns out to begin a condition is handed on, not parsed again:
+// going back would take time exponential in the depth of parentheses.
 func (p *parser) parenContent() *node {
-	at, ops := p.pos, p.ops
-	if t := p.peek(); (t.kind == tokenValue || t.kind == tokenName || t.kind == tokenWord) && !p.isWord("NOT") {
+	t := p.peek()
+	if (t.kind == tokenValue || t.kind == tokenName || t.kind == tokenWord) && !p.isWord("NOT") {
 		n := p.primary()
-		if p.err == nil && p.isSymbol(")") {
+		if p.isSymbol(")") {
 			return n
 		}
-		if p.err != nil {
-			return dummy()
-		}
-		p.pos, p.ops = at, ops
+		p.pending = n
 	}
 	return p.condition()
 }
@@ -333,7 +355,7 @@ func (p *parser) valueRef() *node {
 	p.pos++
 	v, ok := p.scope.value(t.text)
 	if !ok {
-		_ = p.fail("An expression attribute value used in expression is not defined; attribute value: %s", t.text) // kept in p.err
+		_ = p.fail("An expression attribute value used in expression is not defined; attribute value: %s", t.text) // kept in p.flaw
 	}
 	return &node{op: opValue, value: v}
 }
@@ -367,7 +389,7 @@ func (p *parser) index() int {
 	n := 0
 	for i := range len(t.text) {
 		if n = n*10 + int(t.text[i]-'0'); n > 1<<30 {
-			_ = p.fail("List index is not within the allowable range; index: [%s]", t.text) // kept in p.err
+			_ = p.fail("List index is not within the allowable range; index: [%s]", t.text) // kept in p.flaw
 			return 0
 		}
 	}
@@ -384,7 +406,7 @@ func (p *parser) pathName() string {
 		p.pos++
 		name, ok := p.scope.name(t.text)
 		if !ok {
-			_ = p.fail("An expression attribute name used in the document path is not defined; attribute name: %s", t.text) // kept in p.err
+			_ = p.fail("An expression attribute name used in the document path is not defined; attribute name: %s", t.text) // kept in p.flaw
 		}
 		return name
 	case tokenWord:
@@ -393,7 +415,7 @@ func (p *parser) pathName() string {
 		}
 		p.pos++
 		if isReserved(t.text) {
-			_ = p.fail("Attribute name is a reserved keyword; reserved keyword: %s", t.text) // kept in p.err
+			_ = p.fail("Attribute name is a reserved keyword; reserved keyword: %s", t.text) // kept in p.flaw
 		}
 		return t.text
 	}
@@ -432,9 +454,9 @@ func (p *parser) call() *node {
 	want, ok := functions[name]
 	switch {
 	case !ok:
-		_ = p.fail("Invalid function name; function: %s", name) // kept in p.err
+		_ = p.fail("Invalid function name; function: %s", name) // kept in p.flaw
 	case len(n.args) != want:
-		_ = p.fail("Incorrect number of operands for operator or function; operator or function: %s, number of operands: %d", name, len(n.args)) // kept in p.err
+		_ = p.fail("Incorrect number of operands for operator or function; operator or function: %s, number of operands: %d", name, len(n.args)) // kept in p.flaw
 	default:
 		p.checkCall(n)
 	}
@@ -444,7 +466,7 @@ func (p *parser) call() *node {
 func (p *parser) functionArgument() *node {
 	n := p.operand()
 	if p.err == nil && n.op == opCall && !n.isOperand() {
-		_ = p.fail("The function is not allowed to be used this way in an expression; function: %s", n.fn) // kept in p.err
+		_ = p.fail("The function is not allowed to be used this way in an expression; function: %s", n.fn) // kept in p.flaw
 	}
 	return n
 }

@@ -29,9 +29,8 @@ func (s *Scope) Projection(text string) (*Projection, error) {
 			break
 		}
 	}
-	p.end()
-	if p.err != nil {
-		return nil, p.err
+	if err := p.finish(); err != nil {
+		return nil, err
 	}
 	if err := checkPaths("ProjectionExpression", paths); err != nil {
 		return nil, err

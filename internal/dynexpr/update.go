@@ -41,7 +41,7 @@ func (s *Scope) Update(text string) (*Update, error) {
 		}
 		p.pos++
 		if seen[section] {
-			_ = p.fail("The %q section can only be used once in an update expression;", noQuote(section)) // kept in p.err
+			_ = p.fail("The %q section can only be used once in an update expression;", noQuote(section)) // kept in p.flaw
 		}
 		seen[section] = true
 		for p.err == nil {
@@ -51,8 +51,8 @@ func (s *Scope) Update(text string) (*Update, error) {
 			}
 		}
 	}
-	if p.err != nil {
-		return nil, p.err
+	if err := p.finish(); err != nil {
+		return nil, err
 	}
 	if err := checkPaths("UpdateExpression", u.Paths()); err != nil {
 		return nil, err
@@ -93,10 +93,10 @@ var kindWords = map[attr.Kind]string{
 }
 
 func (p *parser) checkChange(section string, v attr.Value) {
-	if p.err != nil || v.Kind.IsSet() || section == "ADD" && v.Kind == attr.N {
+	if v.Kind.IsSet() || section == "ADD" && v.Kind == attr.N {
 		return
 	}
-	_ = p.fail("Incorrect operand type for operator or function; operator: %s, operand type: %s, typeSet: ALLOWED_FOR_%s_OPERAND", section, kindWords[v.Kind], section) // kept in p.err
+	_ = p.fail("Incorrect operand type for operator or function; operator: %s, operand type: %s, typeSet: ALLOWED_FOR_%s_OPERAND", section, kindWords[v.Kind], section) // kept in p.flaw
 }
 
 // setValue parses the right side of SET: operand, operand + operand, operand - operand.
@@ -116,7 +116,7 @@ func (p *parser) setValue() *node {
 			p.badOperand(opText[o], a.value)
 		}
 		if p.err == nil && a.op == opCall && a.fn == "list_append" {
-			_ = p.fail("Incorrect operand type for operator or function; operator or function: %s, operand type: L", opText[o]) // kept in p.err
+			_ = p.fail("Incorrect operand type for operator or function; operator or function: %s, operand type: L", opText[o]) // kept in p.flaw
 		}
 	}
 	return n

@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"unicode/utf8"
 
 	"github.com/tidwall/gjson"
@@ -29,9 +28,6 @@ func (x *Executor) function(ctx context.Context, r *Request) (Response, error) {
 		return Response{}, err
 	}
 	in := model.Invocation{Function: name, Queued: r.Queued}
-	if in.Queued == nil {
-		in.Queued = func() {}
-	}
 	in.Payload = make([]byte, 0, eventRoom+len(r.Body)+len(r.Body)/4)
 	switch r.Type {
 	case event.TypeConnect:
@@ -43,7 +39,7 @@ func (x *Executor) function(ctx context.Context, r *Request) (Response, error) {
 	default:
 		in.Payload = event.AppendMessage(in.Payload, r.Conn, &r.Call, r.Body)
 	}
-	res, err := x.invoke(ctx, in)
+	res, err := x.functions.Invoke(ctx, in)
 	if err != nil {
 		return Response{}, err
 	}
@@ -56,26 +52,6 @@ func (x *Executor) function(ctx context.Context, r *Request) (Response, error) {
 		return Response{}, fault.New(fault.Upstream, "function %s returned %v", short, err)
 	}
 	return resp, nil
-}
-
-// invoke calls a runtime that may or may not say Queued. One that never does would
-// make a connection's messages wait for each other to finish; the first call that
-// returns in silence shows it, and from then on calls count as queued when they
-// are made: side by side, in nearly the order of arrival.
-func (x *Executor) invoke(ctx context.Context, in model.Invocation) (model.InvokeResult, error) {
-	if x.silent.Load() {
-		in.Queued()
-		in.Queued = nil
-		return x.functions.Invoke(ctx, in)
-	}
-	var said atomic.Bool
-	queued := in.Queued
-	in.Queued = func() { said.Store(true); queued() }
-	res, err := x.functions.Invoke(ctx, in)
-	if err == nil && !said.Load() {
-		x.silent.Store(true)
-	}
-	return res, err
 }
 
 // FunctionName is the name part of a function ARN, with its qualifier.

@@ -27,7 +27,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -61,7 +60,6 @@ type Executor struct {
 	functions Functions
 	http      *http.Client
 	clock     clock.Clock
-	silent    atomic.Bool // Functions does not call Invocation.Queued
 }
 
 // New returns an executor.

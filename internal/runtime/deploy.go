@@ -28,6 +28,9 @@ func (r *Runtime) Deploy(ctx context.Context, app *model.App) error {
 	if r.isClosed() {
 		return fault.New(fault.Unavailable, "livegate is stopping")
 	}
+	if _, err := r.writeBootstrap(app); err != nil {
+		return err
+	}
 	r.builder.Begin(app)
 	functions := map[string]*function{}
 	r.mu.RLock()
@@ -139,7 +142,11 @@ func (r *Runtime) revise(ctx context.Context, app *model.App, m *model.Function)
 	if err != nil {
 		return nil, err
 	}
-	sum := sha256.Sum256(append(key, out.Hash+app.Region...))
+	key = append(key, out.Hash+app.Region...)
+	if out.Family == build.Node {
+		key = append(key, r.hook...)
+	}
+	sum := sha256.Sum256(key)
 	return &revision{fn: m, output: out, key: hex.EncodeToString(sum[:]), region: app.Region}, nil
 }
 

@@ -70,7 +70,7 @@ func (f *function) limit() int {
 // acquire returns a worker that now belongs to the caller. Errors:
 // fault.Throttled beyond the bounds, fault.Unavailable without runnable code,
 // ctx's error.
-func (f *function) acquire(ctx context.Context, bytes int, mustRun bool) grant {
+func (f *function) acquire(ctx context.Context, bytes int, mustRun bool, queued func()) grant {
 	f.mu.Lock()
 	if f.closed {
 		f.mu.Unlock()
@@ -85,6 +85,7 @@ func (f *function) acquire(ctx context.Context, bytes int, mustRun bool) grant {
 		w := f.idle[n-1]
 		f.idle = f.idle[:n-1]
 		f.mu.Unlock()
+		queued()
 		return grant{w: w}
 	}
 	full := f.waiting.Len() >= maxWaiting || f.bytes+bytes > maxWaitingBytes
@@ -98,6 +99,7 @@ func (f *function) acquire(ctx context.Context, bytes int, mustRun bool) grant {
 	f.bytes += bytes
 	f.startMore()
 	f.mu.Unlock()
+	queued()
 	return f.wait(ctx, place, mustRun)
 }
 

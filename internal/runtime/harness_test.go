@@ -198,3 +198,18 @@ func (s *stand) line(text string) model.LogLine {
 }
 
 func js(code string) map[string]string { return map[string]string{"index.js": code} }
+
+// until waits for a condition that nothing announces.
+func (s *stand) until(condition func() bool) {
+	s.t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(20 * time.Second)
+	for !condition() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			s.t.Fatalf("the condition did not come true; log:\n%s", s.text())
+		}
+	}
+}

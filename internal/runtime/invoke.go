@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -78,8 +79,12 @@ func (r *Runtime) Invoke(ctx context.Context, inv model.Invocation) (model.Invok
 	if inv.Tag == "" && inv.Caller != "" {
 		inv.Tag = r.Tag(inv.Caller)
 	}
+	queued := func() {}
+	if inv.Queued != nil {
+		queued = sync.OnceFunc(inv.Queued) // a handover takes a second place in line
+	}
 	for range maxHandovers {
-		g := f.acquire(ctx, len(inv.Payload), inv.MustRun)
+		g := f.acquire(ctx, len(inv.Payload), inv.MustRun, queued)
 		if g.err != nil {
 			return model.InvokeResult{}, g.err
 		}
@@ -104,11 +109,11 @@ func (r *Runtime) Invoke(ctx context.Context, inv model.Invocation) (model.Invok
 
 // find resolves a name or ARN with an optional qualifier.
 func (r *Runtime) find(name string) (f *function, arn string, err error) {
-	short, qualifier := name, ""
+	short := name
 	if _, rest, ok := strings.Cut(name, "function:"); ok {
 		short = rest
 	}
-	short, qualifier, _ = strings.Cut(short, ":")
+	short, qualifier, _ := strings.Cut(short, ":")
 	r.mu.RLock()
 	f = r.functions[short]
 	closed := r.closed

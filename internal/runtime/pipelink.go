@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/livegate/livegate/internal/runtime/bootstrap"
@@ -19,7 +20,11 @@ type pipeLink struct {
 	to   *os.File // the process's descriptor 3
 	from *os.File // its descriptor 4
 	done chan struct{}
-	buf  []byte // reused; owned by the invoker, of whom there is one at a time
+
+	// The answer may arrive, and the next invocation begin, before the goroutine
+	// that wrote this one has returned from Write.
+	writing sync.Mutex
+	buf     []byte // reused; guarded by writing
 }
 
 func newPipeLink(w *worker) (p *pipeLink, child []*os.File, err error) {
@@ -38,6 +43,8 @@ func newPipeLink(w *worker) (p *pipeLink, child []*os.File, err error) {
 
 // deliver writes one invocation frame in one write.
 func (p *pipeLink) deliver(c *call) error {
+	p.writing.Lock()
+	defer p.writing.Unlock()
 	b := append(p.buf[:0], 0, 0, 0, 0, 'I', 0, 0)
 	b = append(b, c.id...)
 	b = append(b, '\n')

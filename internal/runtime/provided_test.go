@@ -22,7 +22,6 @@ import (
 	"net/http"
 	"os"
 	"strings"
-	"time"
 )
 
 func main() {
@@ -54,7 +53,7 @@ func main() {
 			post(id+"/response", bytes.NewReader(make([]byte, 6<<20+1)))
 		case "\"stream\"":
 			r, w := io.Pipe()
-			go func() { fmt.Fprint(w, "[1,"); time.Sleep(time.Millisecond); fmt.Fprint(w, "2]"); w.Close() }()
+			go func() { fmt.Fprint(w, "[1,"); fmt.Fprint(w, "2]"); w.Close() }()
 			post(id+"/response", r)
 		case "\"exit\"":
 			os.Exit(2)

@@ -34,6 +34,7 @@ import (
 	"os"
 	"path/filepath"
 	goruntime "runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -80,7 +81,8 @@ type HookConfig struct {
 	Divert string
 	// Suffixes are intercepted host suffixes with their dot: ".amazonaws.com".
 	Suffixes []string
-	// Hosts are intercepted host names, exact or "*.example.test".
+	// Hosts are intercepted host names, exact or "*.example.test"; the custom
+	// domains of the deployed application are added.
 	Hosts []string
 	// MapHost maps a host to the "host:port" of a plain-HTTP fixture. TLS
 	// connections to it go to Divert, which is expected to proxy.
@@ -120,7 +122,7 @@ type Runtime struct {
 	cfg     Config
 	bound   int
 	builder *build.Builder
-	files   bootstrap.Files
+	files   bootstrap.Files // the paths never change
 	logs    *logQueue
 	spawn   *spawner
 	ctx     context.Context // ends asynchronous work at Close
@@ -129,6 +131,7 @@ type Runtime struct {
 	async   atomic.Int64   // events waiting or running
 
 	deploying sync.Mutex // one Deploy or Reload at a time
+	hook      string     // the hook's configuration; guarded by deploying
 
 	// Guarded by mu.
 	mu        sync.RWMutex
@@ -170,14 +173,7 @@ func New(cfg Config) (*Runtime, error) {
 		functions: map[string]*function{},
 		workers:   map[string]*worker{},
 	}
-	hook, err := json.Marshal(map[string]any{
-		"divert": cfg.Hook.Divert, "suffixes": cfg.Hook.Suffixes, "hosts": cfg.Hook.Hosts,
-		"mapped": cfg.Hook.MapHost, "offline": cfg.Hook.Offline,
-	})
-	if err != nil {
-		return nil, err
-	}
-	if r.files, err = bootstrap.Write(filepath.Join(cfg.DataDir, "build", "bootstrap"), hook); err != nil {
+	if r.files, err = r.writeBootstrap(nil); err != nil {
 		return nil, fmt.Errorf("runtime: %w", err)
 	}
 	r.builder, err = build.New(build.Config{
@@ -192,6 +188,28 @@ func New(cfg Config) (*Runtime, error) {
 	r.spawn = newSpawner()
 	r.tasks.Go(r.sweepIdle)
 	return r, nil
+}
+
+// writeBootstrap writes the programs that workers run. The hook intercepts the
+// custom domains of app on top of Config.Hook.Hosts: a template may gain one
+// while livegate runs.
+func (r *Runtime) writeBootstrap(app *model.App) (bootstrap.Files, error) {
+	hosts := slices.Clone(r.cfg.Hook.Hosts)
+	if app != nil {
+		for _, d := range app.Domains {
+			hosts = append(hosts, d.Name)
+		}
+	}
+	slices.Sort(hosts)
+	hook, err := json.Marshal(map[string]any{
+		"divert": r.cfg.Hook.Divert, "suffixes": r.cfg.Hook.Suffixes, "hosts": slices.Compact(hosts),
+		"mapped": r.cfg.Hook.MapHost, "offline": r.cfg.Hook.Offline,
+	})
+	if err != nil {
+		return bootstrap.Files{}, err
+	}
+	r.hook = string(hook)
+	return bootstrap.Write(filepath.Join(r.cfg.DataDir, "build", "bootstrap"), hook)
 }
 
 // Functions lists the functions in template order.

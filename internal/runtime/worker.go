@@ -102,7 +102,7 @@ func (w *worker) launch() error {
 		}
 	}()
 	out := w.rev.output
-	cmd := exec.Command(out.Command[0], out.Command[1:]...)
+	cmd := exec.Command(out.Command[0], out.Command[1:]...) //nolint:noctx // it outlives the call that starts it; kill ends it
 	cmd.Dir = out.Task
 	var api string
 	if out.Frames {

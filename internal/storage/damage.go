@@ -40,11 +40,15 @@ func guard(report func(p any)) func() {
 	}
 }
 
-// fromEngine says whether the panic being recovered began in the engine or in a
-// checksum. It must be called from the deferred function, while the panicking
+// fromEngine says whether the panic being recovered began in the engine, in a
+// checksum, or by touching a page that the file no longer has (such a fault has
+// an address; a nil pointer, which is a bug, has none). It must be called from the deferred function, while the panicking
 // frames are still on the stack.
 func fromEngine(p any) bool {
 	if _, ok := p.(damage); ok {
+		return true
+	}
+	if _, ok := p.(interface{ Addr() uintptr }); ok {
 		return true
 	}
 	pcs := make([]uintptr, 64)

@@ -50,6 +50,10 @@ const (
 	// when it has to map a grown file again; a large first mapping avoids that.
 	mapSize = 1 << 30
 
+	// growBy is how much the file grows at a time. bbolt's 16 MiB would make every
+	// small project's data directory that large.
+	growBy = 4 << 20
+
 	maxBatch = 256 // functions in one commit
 )
 
@@ -123,6 +127,7 @@ func openEngine(path string, cfg Config) (b *bolt.DB, err error) {
 	})
 	switch {
 	case err == nil:
+		b.AllocSize = growBy
 		return b, nil
 	case errors.Is(err, bolterr.ErrTimeout):
 		return nil, fault.New(fault.Conflict, "%s is in use: another livegate is running on this data directory; stop it, or name another with --data-dir", path)

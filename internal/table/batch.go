@@ -87,11 +87,8 @@ func (in *BatchWriteInput) check() error {
 	for _, t := range in.Tables {
 		total += len(t.Writes)
 		if n := len(t.Writes); n == 0 || n > maxBatchWrites {
-			bound := "greater than or equal to 1"
-			if n > 0 {
-				bound = "less than or equal to 25"
-			}
-			return invalid("1 validation error detected: Value at 'RequestItems.%s.member' failed to satisfy constraint: Member must have length %s", t.Table, bound)
+			// AWS prints the whole map here, in Java's notation.
+			return invalid("1 validation error detected: Value '{%s=[%d requests]}' at 'requestItems' failed to satisfy constraint: Map value must satisfy constraint: [Member must have length less than or equal to 25, Member must have length greater than or equal to 1]", t.Table, n)
 		}
 	}
 	switch {

@@ -88,7 +88,7 @@ func (i *index) writeUnits(old, new attr.Map) float64 {
 	a, b := i.shown(old), i.shown(new)
 	switch {
 	case was && is && string(from) == string(to):
-		if attr.Equal(attr.Value{Kind: attr.M, Map: a}, attr.Value{Kind: attr.M, Map: b}) {
+		if sameItem(a, b) {
 			return 0
 		}
 		return writeUnits(max(a.Size(), b.Size()))

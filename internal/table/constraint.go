@@ -103,6 +103,8 @@ func tableName(name *string) (string, error) {
 		c.add(quoted(*name), "tableName", "Member must have length less than or equal to 1024")
 	case !isName(short):
 		c.add(quoted(*name), "tableName", namePattern)
+	case len(short) > maxTableName:
+		c.add(quoted(short), "tableName", "Member must have length less than or equal to 255")
 	}
 	return short, c.err()
 }

@@ -17,6 +17,9 @@ func (e *Engine) byARN(arn *string) (*state, error) {
 	if name == *arn || name == "" || !strings.HasPrefix(*arn, "arn:") {
 		return nil, invalid("Invalid TableArn: Invalid ResourceArn provided as input %s", *arn)
 	}
+	if parts := strings.Split(*arn, ":"); len(parts) < 6 || parts[4] != e.cfg.AccountID {
+		return nil, fault.Typed(fault.BadRequest, "AccessDeniedException", "The resource %s belongs to another account than %s", *arn, e.cfg.AccountID)
+	}
 	if t := e.lookup(name); t != nil {
 		return t, nil
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -98,7 +99,7 @@ func (in *TransactWriteInput) check() error {
 	case n == 0:
 		c.add("'[]'", "transactItems", "Member must have length greater than or equal to 1")
 	case n > maxTransaction:
-		c.add("'["+strings.Repeat("com.amazonaws.dynamodb.v20120810.TransactWriteItem, ", 1)+"…]'", "transactItems", "Member must have length less than or equal to 100")
+		c.add("'["+strconv.Itoa(n)+" actions]'", "transactItems", "Member must have length less than or equal to 100")
 	}
 	if in.Token != nil && (len(*in.Token) < 1 || len(*in.Token) > 36) {
 		c.add(quoted(*in.Token), "clientRequestToken", "Member must have length less than or equal to 36")
@@ -327,66 +328,24 @@ func (e *Engine) TransactGetItems(_ context.Context, in *TransactGetInput) (*Tra
 	case n == 0:
 		c.add("'[]'", "transactItems", "Member must have length greater than or equal to 1")
 	case n > maxTransaction:
-		c.add("'[…]'", "transactItems", "Member must have length less than or equal to 100")
+		c.add("'["+strconv.Itoa(n)+" gets]'", "transactItems", "Member must have length less than or equal to 100")
 	}
 	if err := c.err(); err != nil {
 		return nil, err
 	}
-	type bound struct {
-		t          *state
-		key        []byte
-		projection *dynexpr.Projection
-	}
-	var gets []bound
-	var reasons []Reason
-	failed := false
-	seen := map[string]bool{}
-	for i := range in.Gets {
-		g := &in.Gets[i]
-		if !g.Present {
-			return nil, invalid("TransactItems can only contain Get")
-		}
-		name, err := tableName(g.Table)
-		if err != nil {
-			return nil, err
-		}
-		if g.Key.Invalid != nil {
-			return nil, g.Key.Invalid
-		}
-		b := bound{}
-		if b.projection, err = g.projection(nil); err != nil {
-			return nil, err
-		}
-		if b.t = e.lookup(name); b.t == nil {
-			return nil, notFound("Requested resource not found")
-		}
-		reason := Reason{Code: "None"}
-		if err := b.t.checkKey(g.Key.Map); err != nil {
-			failed = true
-			reason = Reason{Code: "ValidationError", Message: fault.Message(err)}
-		} else {
-			b.key, _ = b.t.key.encode(nil, g.Key.Map) // checkKey has seen the keys
-			if at := b.t.space + string(b.key); seen[at] {
-				return nil, invalid("Transaction request cannot include multiple operations on one item")
-			} else {
-				seen[at] = true
-			}
-		}
-		reasons = append(reasons, reason)
-		gets = append(gets, b)
-	}
-	if failed {
-		return nil, cancelled(reasons)
+	gets, err := e.bindGets(in.Gets)
+	if err != nil {
+		return nil, err
 	}
 	out := &TransactGetOutput{}
-	err := e.store.View(func(tx Tx) error {
-		for _, b := range gets {
-			item, size, err := b.t.get(tx, b.key, b.projection)
+	err = e.store.View(func(tx Tx) error {
+		for _, g := range gets {
+			item, size, err := g.t.get(tx, g.key, g.projection)
 			if err != nil {
 				return err
 			}
 			out.Items = append(out.Items, item)
-			if c := b.t.readCapacity(in.Capacity, 2*readUnits(size, true)); c != nil {
+			if c := g.t.readCapacity(in.Capacity, 2*readUnits(size, true)); c != nil {
 				c.ReadUnits = c.Units
 				out.Capacity = mergeCapacity(out.Capacity, c)
 			}
@@ -394,4 +353,66 @@ func (e *Engine) TransactGetItems(_ context.Context, in *TransactGetInput) (*Tra
 		return nil
 	})
 	return out, err
+}
+
+// get is one read, validated and bound to a table.
+type get struct {
+	t          *state
+	key        []byte
+	projection *dynexpr.Projection
+}
+
+func (e *Engine) bindGets(list []TransactGet) ([]get, error) {
+	var gets []get
+	var reasons []Reason
+	failed := false
+	seen := map[string]bool{}
+	for i := range list {
+		g, err := e.bindGet(&list[i])
+		reason := Reason{Code: "None"}
+		var late *lateError
+		switch {
+		case errors.As(err, &late):
+			failed = true
+			reason = Reason{Code: "ValidationError", Message: fault.Message(late.err)}
+		case err != nil:
+			return nil, err
+		}
+		if at := g.t.space + string(g.key); g.key != nil && seen[at] {
+			return nil, invalid("Transaction request cannot include multiple operations on one item")
+		} else {
+			seen[at] = true
+		}
+		reasons = append(reasons, reason)
+		gets = append(gets, g)
+	}
+	if failed {
+		return nil, cancelled(reasons)
+	}
+	return gets, nil
+}
+
+func (e *Engine) bindGet(in *TransactGet) (get, error) {
+	var g get
+	if !in.Present {
+		return g, invalid("TransactItems can only contain Get")
+	}
+	name, err := tableName(in.Table)
+	if err != nil {
+		return g, err
+	}
+	if in.Key.Invalid != nil {
+		return g, in.Key.Invalid
+	}
+	if g.projection, err = in.projection(nil); err != nil {
+		return g, err
+	}
+	if g.t = e.lookup(name); g.t == nil {
+		return g, notFound("Requested resource not found")
+	}
+	if err := g.t.checkKey(in.Key.Map); err != nil {
+		return g, &lateError{err}
+	}
+	g.key, _ = g.t.key.encode(nil, in.Key.Map) // checkKey has seen the keys
+	return g, nil
 }

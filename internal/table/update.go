@@ -144,7 +144,9 @@ func (in *UpdateTableInput) applyThroughput(e *Engine, def *definition) error {
 		if in.ProvisionedThroughput == nil && def.OnDemand {
 			return invalid("One or more parameter values were invalid: ProvisionedThroughput must be specified when BillingMode is PROVISIONED")
 		}
-		def.OnDemand = false
+		if def.OnDemand {
+			def.OnDemand, def.Read, def.Write = false, 0, 0
+		}
 	}
 	t := in.ProvisionedThroughput
 	if t == nil {
@@ -153,7 +155,7 @@ func (in *UpdateTableInput) applyThroughput(e *Engine, def *definition) error {
 	if def.OnDemand {
 		return invalid("One or more parameter values were invalid: Neither ReadCapacityUnits nor WriteCapacityUnits can be specified when BillingMode is PAY_PER_REQUEST")
 	}
-	if in.BillingMode == "" && *t.ReadCapacityUnits == def.Read && *t.WriteCapacityUnits == def.Write {
+	if *t.ReadCapacityUnits == def.Read && *t.WriteCapacityUnits == def.Write {
 		return invalid("The provisioned throughput for the table will not change. The requested value equals the current value. Current ReadCapacityUnits provisioned for the table: %d. Requested ReadCapacityUnits: %d. Current WriteCapacityUnits provisioned for the table: %d. Requested WriteCapacityUnits: %d. Refer to the Amazon DynamoDB Developer Guide for current limits and how to request higher limits.",
 			def.Read, def.Read, def.Write, def.Write)
 	}

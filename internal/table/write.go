@@ -305,13 +305,18 @@ func (e *Engine) perform(tx Tx, w *write) error {
 	if err := w.store(tx, record); err != nil {
 		return err
 	}
-	if stream && !(w.old != nil && w.new != nil && attr.Equal(attr.Value{Kind: attr.M, Map: w.old}, attr.Value{Kind: attr.M, Map: w.new})) {
+	if stream && !sameItem(w.old, w.new) { // an unchanged item makes no record, as on AWS
 		return e.cfg.OnChange(tx, Change{
 			Table: t.def.Name, TableARN: e.tableARN(t.def.Name), View: t.def.Stream,
 			Key: w.key, Old: w.old, New: w.new, Expired: w.expired,
 		})
 	}
 	return nil
+}
+
+// sameItem compares two images; nil is no item.
+func sameItem(a, b attr.Map) bool {
+	return (a == nil) == (b == nil) && attr.Equal(attr.Value{Kind: attr.M, Map: a}, attr.Value{Kind: attr.M, Map: b})
 }
 
 func (w *write) conditionFailed() error {

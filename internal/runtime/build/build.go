@@ -118,10 +118,12 @@ func New(cfg Config) (*Builder, error) {
 		cfg: cfg, tools: newToolchain(), layers: map[string]*model.Layer{},
 		inputs: map[string][]string{}, said: map[string]bool{}, flight: map[string]*sync.Mutex{},
 	}
-	for _, dir := range []string{cfg.Dir, filepath.Join(cfg.Dir, "tmp")} {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return nil, err
-		}
+	// What a killed predecessor left half-made.
+	if err := os.RemoveAll(filepath.Join(cfg.Dir, "tmp")); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(filepath.Join(cfg.Dir, "tmp"), 0o755); err != nil {
+		return nil, err
 	}
 	barrier := filepath.Join(cfg.Dir, "package.json")
 	if _, err := os.Stat(barrier); err != nil {

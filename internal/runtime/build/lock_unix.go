@@ -3,6 +3,7 @@
 package build
 
 import (
+	"errors"
 	"os"
 	"syscall"
 )
@@ -19,7 +20,7 @@ func lockFile(path string) (unlock func(), err error) {
 		if err == nil {
 			return func() { f.Close() }, nil
 		}
-		if err != syscall.EINTR { //nolint:errorlint // Flock returns a bare Errno
+		if !errors.Is(err, syscall.EINTR) {
 			f.Close()
 			return nil, err
 		}

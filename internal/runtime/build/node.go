@@ -199,7 +199,7 @@ func (b *Builder) npmInstall(ctx context.Context, function, dir string) (string,
 					}
 				}
 			}
-			if err := localDependencies(filepath.Join(tmp, "package.json"), dir); err != nil {
+			if err := relocate(filepath.Join(tmp, "package.json"), dir); err != nil {
 				return err
 			}
 			return b.npm(ctx, tmp)
@@ -207,33 +207,66 @@ func (b *Builder) npmInstall(ctx context.Context, function, dir string) (string,
 	})
 }
 
-// localDependencies makes "file:../x" absolute, since package.json has moved.
-func localDependencies(file, dir string) error {
-	text, err := os.ReadFile(file)
+// relocate adapts the package.json that was copied from dir: "file:../x" becomes
+// absolute, and the project's own scripts go, because "prepare" runs on install
+// and calls development tools (husky) that are not there.
+func relocate(file, dir string) error {
+	fields, err := readFields(file)
 	if err != nil {
 		return err
 	}
-	m, err := readManifest(file)
-	if err != nil {
-		return err
-	}
-	changed := false
-	for _, v := range append(slices.Collect(maps.Values(m.Dependencies)), slices.Collect(maps.Values(m.OptionalDependencies))...) {
-		rel, ok := strings.CutPrefix(v, "file:")
-		if ok && !filepath.IsAbs(rel) {
-			text = bytes.ReplaceAll(text, []byte(`"`+v+`"`), []byte(`"file:`+filepath.Join(dir, rel)+`"`))
-			changed = true
+	delete(fields, "scripts")
+	local := false
+	for _, name := range []string{"dependencies", "optionalDependencies"} {
+		var deps map[string]string
+		if fields[name] == nil || json.Unmarshal(fields[name], &deps) != nil {
+			continue // npm says what is wrong with it
 		}
-	}
-	if !changed {
-		return nil
-	}
-	for _, lock := range manifests[1:3] { // they name the relative path too
-		if err := os.Remove(filepath.Join(filepath.Dir(file), lock)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		for dep, version := range deps {
+			if rel, ok := strings.CutPrefix(version, "file:"); ok && !filepath.IsAbs(rel) {
+				deps[dep] = "file:" + filepath.Join(dir, rel)
+				local = true
+			}
+		}
+		if fields[name], err = json.Marshal(deps); err != nil {
 			return err
 		}
 	}
+	if local { // a lock file names the relative path too
+		if err := removeLocks(filepath.Dir(file)); err != nil {
+			return err
+		}
+	}
+	return writeFields(file, fields)
+}
+
+func readFields(file string) (map[string]json.RawMessage, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(bytes.TrimPrefix(text, []byte("\xef\xbb\xbf")), &fields); err != nil {
+		return nil, fmt.Errorf("%s is not valid JSON: %w", file, err)
+	}
+	return fields, nil
+}
+
+func writeFields(file string, fields map[string]json.RawMessage) error {
+	text, err := json.Marshal(fields)
+	if err != nil {
+		return err
+	}
 	return os.WriteFile(file, text, 0o644)
+}
+
+func removeLocks(dir string) error {
+	for _, name := range manifests[1:3] {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 // npm installs the package.json in dir: exactly by the lock file, else without it.
@@ -248,11 +281,20 @@ func (b *Builder) npm(ctx context.Context, dir string) error {
 		if err := run(ctx, dir, nil, npm, append([]string{"ci"}, flags...)...); err == nil || ctx.Err() != nil {
 			return err
 		}
-		for _, name := range append([]string{nameModules}, manifests[1:3]...) {
-			if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
-				return err
-			}
+		if err := errors.Join(os.RemoveAll(filepath.Join(dir, nameModules)), removeLocks(dir)); err != nil {
+			return err
 		}
+	}
+	// npm resolves development dependencies even when told to omit them: one that
+	// is gone from the registry would fail the install.
+	file := filepath.Join(dir, "package.json")
+	fields, err := readFields(file)
+	if err != nil {
+		return err
+	}
+	delete(fields, "devDependencies")
+	if err := writeFields(file, fields); err != nil {
+		return err
 	}
 	return run(ctx, dir, nil, npm, append([]string{"install", "--no-package-lock"}, flags...)...)
 }

@@ -138,7 +138,7 @@ func (b *Builder) onCopy(dir string, do func(copied string) error) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(tmp)
+	defer os.RemoveAll(tmp) //nolint:errcheck // New clears what stays behind
 	t, err := scan(dir, b.cfg.Dir)
 	if err != nil {
 		return err

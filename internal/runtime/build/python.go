@@ -22,7 +22,7 @@ func (b *Builder) finishPython(ctx context.Context, fn *model.Function, src *sou
 	if err != nil {
 		return fmt.Errorf("its code cannot be read: %w", err)
 	}
-	python := b.interpreter(fn.Runtime, boto)
+	python := b.interpreter(ctx, fn.Runtime, boto)
 	if err := python.need("python3", fn.Runtime, advicePython); err != nil {
 		return err
 	}
@@ -50,7 +50,7 @@ func (b *Builder) finishPython(ctx context.Context, fn *model.Function, src *sou
 			out.PythonPath = append(out.PythonPath, dir)
 		}
 	}
-	if boto && !b.hasModule(python, "boto3", out.PythonPath) && src.tree.find("boto3/__init__.py") == nil {
+	if boto && !b.hasModule(ctx, python, "boto3", out.PythonPath) && src.tree.find("boto3/__init__.py") == nil {
 		dir, err := b.pip(ctx, fn.Name, python, []string{"boto3"})
 		if err != nil {
 			b.note(out, "it imports boto3, which Lambda provides, %s lacks, and pip could not install: install boto3 for %s yourself", python.path, python.path)
@@ -63,21 +63,21 @@ func (b *Builder) finishPython(ctx context.Context, fn *model.Function, src *sou
 
 // interpreter prefers the declared version if it is installed and, for code that
 // uses the SDK, has it; else python3.
-func (b *Builder) interpreter(runtime string, boto bool) *tool {
+func (b *Builder) interpreter(ctx context.Context, runtime string, boto bool) *tool {
 	usual := b.tools.python("python3")
 	exact := b.tools.python(runtime)
 	if runtime == "python2.7" || exact.err != nil {
 		return usual
 	}
-	if boto && usual.err == nil && !b.hasModule(exact, "boto3", nil) && b.hasModule(usual, "boto3", nil) {
+	if boto && usual.err == nil && !b.hasModule(ctx, exact, "boto3", nil) && b.hasModule(ctx, usual, "boto3", nil) {
 		return usual
 	}
 	return exact
 }
 
 // hasModule asks an interpreter whether a top-level module can be imported.
-func (b *Builder) hasModule(python *tool, module string, search []string) bool {
-	cmd := exec.Command(python.path, "-c", "import importlib.util, sys; sys.exit(importlib.util.find_spec(sys.argv[1]) is None)", module)
+func (b *Builder) hasModule(ctx context.Context, python *tool, module string, search []string) bool {
+	cmd := exec.CommandContext(ctx, python.path, "-c", "import importlib.util, sys; sys.exit(importlib.util.find_spec(sys.argv[1]) is None)", module)
 	cmd.Env = append(os.Environ(), "PYTHONPATH="+strings.Join(search, string(os.PathListSeparator)))
 	return cmd.Run() == nil
 }

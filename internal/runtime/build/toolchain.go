@@ -38,7 +38,8 @@ func (c *toolchain) resolve(name string, probe ...string) *tool {
 	t.path, t.err = exec.LookPath(name)
 	if t.err == nil && len(probe) > 0 {
 		var out []byte
-		if out, t.err = exec.Command(t.path, probe...).Output(); t.err == nil {
+		probed := exec.Command(t.path, probe...) //nolint:noctx // the result is kept for all callers, whoever gives up
+		if out, t.err = probed.Output(); t.err == nil {
 			path, version, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
 			t.path, t.version = strings.TrimSpace(path), strings.TrimSpace(version)
 		}

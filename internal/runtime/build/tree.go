@@ -204,7 +204,7 @@ func (b *Builder) produce(dest string, fill func(tmp string) error) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(tmp)
+	defer os.RemoveAll(tmp) //nolint:errcheck // it has its final name by then, or is rubbish
 	if err := os.Chmod(tmp, 0o755); err != nil {
 		return err
 	}
@@ -243,7 +243,7 @@ func extract(file, dir string) error {
 	if err != nil {
 		return fmt.Errorf("%s is not a zip archive: %w", file, err)
 	}
-	defer z.Close()
+	defer z.Close() //nolint:errcheck // only read
 	left := int64(maxUnzipped)
 	for _, f := range z.File {
 		if !filepath.IsLocal(filepath.FromSlash(strings.TrimSuffix(f.Name, "/"))) {
