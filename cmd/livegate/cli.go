@@ -96,7 +96,7 @@ func (c *cli) root() *cobra.Command {
 	root.SetHelpCommand(&cobra.Command{Use: "help [command]", Short: "Help about any command", Hidden: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			target, _, err := cmd.Root().Find(args)
-			if err != nil {
+			if err != nil || target == cmd.Root() && len(args) > 0 {
 				return unknown(cmd.Root(), args)
 			}
 			return target.Help()

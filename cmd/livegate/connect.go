@@ -261,7 +261,7 @@ func dial(ctx context.Context, u *url.URL, opts *websocket.DialOptions, timeout 
 	switch {
 	case errors.As(err, new(*tls.CertificateVerificationError)):
 		return nil, fault.New(fault.Unavailable, "the certificate of %s is not trusted: %v; name its CA with --ca", u.Host, errors.Unwrap(err))
-	case errors.As(err, new(tls.RecordHeaderError)):
+	case errors.As(err, new(tls.RecordHeaderError)), strings.Contains(err.Error(), "HTTP response to HTTPS"): // net/http hides the former
 		return nil, fault.New(fault.Unavailable, "%s does not speak TLS on this port: try ws://", u.Host)
 	}
 	return nil, fault.New(fault.Unavailable, "cannot connect to %s: %v", u.Host, err)

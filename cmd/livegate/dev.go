@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -60,7 +61,13 @@ func (c *cli) dev(ctx context.Context, cfg app.Config) (err error) {
 	look := c.look(c.out)
 	screen := terminal.NewScreen(c.out, look)
 	defer screen.Close()
-	cfg.Logs = func(line model.LogLine) { screen.Log(terminal.Entry(line)) }
+	var names atomic.Pointer[map[string]string] // function name → logical id
+	cfg.Logs = func(line model.LogLine) {
+		if m := names.Load(); m != nil && (*m)[line.Source] != "" {
+			line.Source = (*m)[line.Source]
+		}
+		screen.Log(terminal.Entry(line))
+	}
 	cfg.Progress = func(p app.Progress) {
 		if p.Done {
 			screen.Done(p.Step, p.Detail, p.Took, p.Err)
@@ -79,8 +86,14 @@ func (c *cli) dev(ctx context.Context, cfg app.Config) (err error) {
 		}
 	}()
 	err = c.serve(ctx, cfg, func(s client.Status) {
+		known, ids := map[string]string{}, []string{}
 		for _, f := range s.Functions {
-			screen.Reserve(f.Name)
+			known[f.Name] = f.LogicalID
+			ids = append(ids, f.LogicalID)
+		}
+		screen.Reserve(ids...)
+		if names.Swap(&known) != nil {
+			return // a reload: the log says so; only names may be new
 		}
 		screen.Print(startup(look, s, c.sources(cfg.Path), time.Since(began)))
 	})

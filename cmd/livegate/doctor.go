@@ -52,7 +52,10 @@ func (c *cli) doctorCommand() *cobra.Command {
 				out := json.NewEncoder(c.out)
 				out.SetIndent("", "  ")
 				out.SetEscapeHTML(false)
-				if err := out.Encode(map[string]any{"ok": bad == 0, "checks": checks}); err != nil {
+				if err := out.Encode(struct {
+					OK     bool    `json:"ok"`
+					Checks []check `json:"checks"`
+				}{bad == 0, checks}); err != nil {
 					return err
 				}
 			} else {

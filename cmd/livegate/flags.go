@@ -45,7 +45,7 @@ func fromEnvironment(fs *pflag.FlagSet, getenv func(string) string) (err error) 
 // templateFlags are the flags that decide how a template is read: dev and validate.
 type templateFlags struct {
 	stackName, region, account, configEnv string
-	overrides                             []string
+	overrides, ssm, imports               []string
 }
 
 func (t *templateFlags) register(fs *pflag.FlagSet) {
@@ -54,7 +54,9 @@ func (t *templateFlags) register(fs *pflag.FlagSet) {
 	fs.StringVar(&t.account, "account-id", "", "AWS account id that the application sees (12 digits)")
 	fs.StringArrayVar(&t.overrides, "parameter-overrides", nil, `template parameters as in SAM: "Key=Value Key2='a b'"; may be repeated`)
 	fs.StringVar(&t.configEnv, "config-env", "", "environment in samconfig.toml (default \"default\")")
-	variable(fs, "stack-name", "region", "account-id", "parameter-overrides", "config-env")
+	fs.StringArrayVar(&t.ssm, "ssm-parameter", nil, "value of a parameter that the template reads from Systems Manager: /app/url=VALUE; may be repeated")
+	fs.StringArrayVar(&t.imports, "import", nil, "value of another stack's export, for Fn::ImportValue: NAME=VALUE; may be repeated")
+	variable(fs, "ssm-parameter", "import", "stack-name", "region", "account-id", "parameter-overrides", "config-env")
 }
 
 // config reads the template flags and the arguments: one path, and Key=Value
@@ -79,7 +81,13 @@ func (t *templateFlags) config(args []string) (app.Config, error) {
 		return cfg, usagef("--account-id %q: want 12 digits", cfg.AccountID)
 	}
 	var err error
-	cfg.Parameters, err = parseOverrides(overrides)
+	if cfg.Parameters, err = parseOverrides(overrides); err != nil {
+		return cfg, err
+	}
+	if cfg.SSM, err = parsePairs("--ssm-parameter", t.ssm); err != nil {
+		return cfg, err
+	}
+	cfg.Imports, err = parsePairs("--import", t.imports)
 	return cfg, err
 }
 

@@ -105,7 +105,7 @@ func (c *cli) trust(cache string, t tools) []check {
 	client("python", "SSL_CERT_FILE="+file+" (websockets, ssl), REQUESTS_CA_BUNDLE (requests), AWS_CA_BUNDLE (boto3, aws)")
 	client("go, curl", "SSL_CERT_FILE="+file+", curl --cacert "+file)
 	browsers := check{Group: "Trust", Name: "browsers", State: stateOK,
-		Detail: "ws://localhost needs no certificate, also not from https pages: browsers count localhost as secure. For wss:// import " + file + " as an authority"}
+		Detail: "ws://localhost needs no certificate; Chrome and Firefox allow it from https pages too. For wss:// import " + file + " as an authority"}
 	list = append(list, browsers)
 	if line, err := t.version("java", "-version"); err == nil && line != "" {
 		list = append(list, check{Group: "Trust", Name: "java", State: stateMissing,

@@ -42,7 +42,7 @@ func (p *page) stack(s client.Status) {
 	}
 	functions := terminal.Table{Indent: 2, Head: []string{"name", "runtime", "runs on"}}
 	for _, f := range s.Functions {
-		functions.Rows = append(functions.Rows, []string{f.Name, f.Runtime, f.RunsOn})
+		functions.Rows = append(functions.Rows, []string{f.LogicalID, f.Runtime, f.RunsOn})
 	}
 	p.section("Functions", functions)
 	tables := terminal.Table{Indent: 2, Head: []string{"name", "key", "indexes"}}
@@ -61,20 +61,13 @@ func (p *page) findings(list []client.Finding, read sources) {
 	title := "\n" + p.look.Paint(terminal.Bold, "Not as on AWS") + "\n"
 	for _, f := range list {
 		if f.Severity == client.SeverityNote {
-			notes = append(notes, []string{f.Pos.String(), oneLine(f)})
+			notes = append(notes, []string{f.Pos.String(), terminal.About(f.Resource, f.Message)})
 			continue
 		}
 		p.text(title + problem(f, read).Render(p.look))
 		title = ""
 	}
 	p.section("Good to know", terminal.Table{Indent: 2, Rows: notes, Paints: []terminal.Paint{terminal.Dim}})
-}
-
-func oneLine(f client.Finding) string {
-	if f.Resource != "" && !strings.Contains(f.Message, f.Resource) {
-		return f.Resource + ": " + f.Message
-	}
-	return f.Message
 }
 
 func outputs(m map[string]string) terminal.Table {

@@ -14,7 +14,7 @@ import (
 func parseOverrides(texts []string) (map[string]string, error) {
 	out := map[string]string{}
 	for _, text := range texts {
-		words, err := words(text)
+		words, err := words("--parameter-overrides", text)
 		if err != nil {
 			return nil, err
 		}
@@ -41,6 +41,26 @@ func parseOverrides(texts []string) (map[string]string, error) {
 	return out, nil
 }
 
+// parsePairs reads NAME=VALUE entries whose names are not logical names: SSM
+// parameters ("/app/url=x") and exports. Quoting is that of parseOverrides.
+func parsePairs(flag string, texts []string) (map[string]string, error) {
+	out := map[string]string{}
+	for _, text := range texts {
+		words, err := words(flag, text)
+		if err != nil {
+			return nil, err
+		}
+		for _, w := range words {
+			name, value, ok := strings.Cut(w, "=")
+			if !ok || name == "" {
+				return nil, usagef("%s: %q: want NAME=VALUE (quote values with spaces)", flag, w)
+			}
+			out[name] = value
+		}
+	}
+	return out, nil
+}
+
 // parameterName checks a logical name: CloudFormation allows letters and digits.
 func parameterName(s string) bool {
 	return s != "" && !strings.ContainsFunc(s, func(r rune) bool {
@@ -49,7 +69,7 @@ func parameterName(s string) bool {
 }
 
 // words splits at spaces outside quotes and takes the quotes away.
-func words(text string) ([]string, error) {
+func words(flag, text string) ([]string, error) {
 	var (
 		out   []string
 		word  strings.Builder
@@ -82,7 +102,7 @@ func words(text string) ([]string, error) {
 		}
 	}
 	if quote != 0 || skip {
-		return nil, usagef("--parameter-overrides: %q: a quote is left open", text)
+		return nil, usagef("%s: %q: a quote is left open", flag, text)
 	}
 	if begun {
 		out = append(out, word.String())

@@ -172,7 +172,11 @@ func (t *talk) interactive(ctx context.Context, conn *websocket.Conn, in *os.Fil
 }
 
 // converse runs until the person or the server ends it.
-func (t *talk) converse(ctx context.Context, conn *websocket.Conn, screen io.Writer, typed <-chan string) error {
+func (t *talk) converse(ctx context.Context, conn *websocket.Conn, screen *term.Terminal, typed <-chan string) error {
+	defer func() {
+		screen.SetPrompt("") // so that the shell's prompt does not follow ours
+		fmt.Fprint(screen, "\r")
+	}()
 	arrivals := listen(ctx, conn)
 	say := func(p terminal.Paint, text string) { fmt.Fprintf(screen, "%s\n", t.out.Paint(p, text)) }
 	for {
@@ -269,7 +273,7 @@ func ping(ctx context.Context, conn *websocket.Conn, say func(terminal.Paint, st
 // followSize tells the line editor the terminal's width, now and when it changes.
 func followSize(screen *term.Terminal, in *os.File) (stop func()) {
 	resize := func() {
-		if w, h, err := term.GetSize(int(in.Fd())); err == nil {
+		if w, h, err := term.GetSize(int(in.Fd())); err == nil && w > 0 {
 			_ = screen.SetSize(w, h) // fails only when the terminal is gone
 		}
 	}

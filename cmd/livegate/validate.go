@@ -11,6 +11,12 @@ import (
 	"github.com/livegate/livegate/internal/terminal"
 )
 
+// verdict is the JSON of `livegate validate --json`.
+type verdict struct {
+	Valid    bool             `json:"valid"`
+	Findings []client.Finding `json:"findings"`
+}
+
 func (c *cli) validateCommand() *cobra.Command {
 	var template templateFlags
 	var asJSON bool
@@ -25,6 +31,7 @@ Exit code 1 when there are errors.`,
 			if err != nil {
 				return err
 			}
+			cfg.Getenv = c.getenv
 			found, err := c.validate(cmd.Context(), cfg)
 			if err != nil {
 				return err
@@ -38,7 +45,7 @@ Exit code 1 when there are errors.`,
 				out := json.NewEncoder(c.out)
 				out.SetIndent("", "  ")
 				out.SetEscapeHTML(false)
-				if err := out.Encode(map[string]any{"valid": !bad, "findings": found}); err != nil {
+				if err := out.Encode(verdict{!bad, found}); err != nil {
 					return err
 				}
 			case len(found) == 0:

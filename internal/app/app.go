@@ -103,6 +103,7 @@ type App struct {
 	timeline  *control.Timeline
 	started   time.Time
 	ready     atomic.Bool
+	announce  func() // tells the user and the console what runs now
 
 	deployed atomic.Pointer[deployed]   // what serves now
 	ca       atomic.Pointer[localca.CA] // covers deployed's custom domains
@@ -134,8 +135,8 @@ func New(cfg Config) *App {
 	}
 }
 
-// Run starts the application, calls ready once clients can connect, and blocks
-// until ctx ends; then it closes every connection, runs its $disconnect and
+// Run starts the application, calls ready once clients can connect and again after
+// each reload of the template, and blocks until ctx ends; then it closes every connection, runs its $disconnect and
 // stops. A template with errors is returned as *client.FindingsError.
 func (a *App) Run(ctx context.Context, ready func(client.Status)) (err error) {
 	// Engines outlive ctx: what a $disconnect needs must still run while we stop.
@@ -189,9 +190,13 @@ func (a *App) welcome(ctx context.Context, ready func(client.Status)) error {
 		return err
 	}
 	a.ready.Store(true)
-	if ready != nil {
-		ready(a.Status())
+	a.announce = func() {
+		a.timeline.Changed()
+		if ready != nil {
+			ready(a.Status())
+		}
 	}
+	a.announce()
 	return nil
 }
 
@@ -225,11 +230,11 @@ func (a *App) start(ctx context.Context) (err error) {
 	if a.runtime, err = runtime.New(runtime.Config{
 		DataDir: a.dirs.data, CacheDir: a.dirs.cache,
 		Env: a.workerEnv(env, next.app.Region), Hook: a.hook(),
-		Logs: a.log, Progress: a.progress, Clock: a.clock,
+		Logs: a.log, Progress: a.progress, Clock: a.clock, Offline: a.cfg.Offline,
 	}); err != nil {
 		return err
 	}
-	a.registry = registry.New(registry.Config{Node: id.NewNodeKey(), Clock: a.clock})
+	a.registry = registry.New(registry.Config{Node: id.NewNodeKey()})
 	a.gateway, err = gateway.New(a.gatewayConfig())
 	if err != nil {
 		return err
@@ -284,10 +289,8 @@ func (a *App) gatewayConfig() gateway.Config {
 		Integrations: integration.New(integration.Config{
 			Functions: a.runtime,
 			HTTP:      &http.Client{Transport: a.backends()},
-			Clock:     a.clock,
 		}),
 		Journal: journal{a.db},
-		Clock:   a.clock,
 		Profile: a.cfg.Profile,
 		Logs:    a.log,
 	}

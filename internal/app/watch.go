@@ -92,6 +92,7 @@ func (a *App) reloadTemplate(ctx context.Context) {
 		a.note("error", "livegate", "the template was not applied; the one from before keeps serving\n%v", err)
 		return
 	}
+	a.announce()
 	a.note("info", "livegate", "template reloaded in %v", time.Since(began).Round(time.Millisecond))
 	for _, f := range next.findings {
 		if f.Severity == stack.Warning {

@@ -189,7 +189,8 @@ func (s *Server) readHead(nc net.Conn, buf []byte, n int) (h *head, all []byte, 
 	}
 }
 
-// turnAway answers a request whose head was refused, and closes.
+// turnAway answers a request whose head was refused, and closes: as soon as the
+// client has seen the answer, or after CloseWait, since Shutdown waits for it.
 func (s *Server) turnAway(nc net.Conn, err error) {
 	defer nc.Close()
 	var r *refusal
@@ -200,6 +201,7 @@ func (s *Server) turnAway(nc net.Conn, err error) {
 		return
 	}
 	halfClose(nc)
+	_ = nc.SetReadDeadline(time.Now().Add(Limits{}.withDefaults().CloseWait))
 	buf := s.takeChunk()
 	defer s.giveChunk(buf)
 	for left := lingerBytes; left > 0; {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -122,4 +123,31 @@ func readServerFrame(r *bufio.Reader) ([]byte, error) {
 	payload := make([]byte, n)
 	_, err := io.ReadFull(r, payload)
 	return payload, err
+}
+
+// A client that got its 400 and then sat there kept Ctrl-C waiting for all ten
+// seconds that it had been given to send its head: nothing else bounds the time in
+// which what it still sends is dropped.
+func TestARefusedClientThatStaysDoesNotHoldUpShutdown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(Config{})
+		server, client := net.Pipe()
+		defer client.Close()
+		s.ServeConn(server, false)
+		if _, err := client.Write([]byte("GET / HTTP/1.1\r\nBad Name: x\r\n\r\n")); err != nil {
+			t.Fatal(err)
+		}
+		answer := make([]byte, 1024)
+		n, err := client.Read(answer)
+		if err != nil || !strings.HasPrefix(string(answer[:n]), "HTTP/1.1 400 ") {
+			t.Fatalf("%q, %v", answer[:n], err)
+		}
+		began := time.Now()
+		if err := s.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(began); took > 2*time.Second {
+			t.Errorf("Shutdown took %v", took)
+		}
+	})
 }

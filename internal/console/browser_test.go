@@ -250,9 +250,9 @@ func TestConsoleInABrowser(t *testing.T) {
 	})
 
 	t.Run("the log is live and can be filtered", func(t *testing.T) {
-		s.line.Add(model.LogLine{At: time.Now(), Level: "error", Source: "SendMessageFunction", RequestID: "11111111-2222", Text: "TypeError: x\n    at handler (app.js:3:1)", Stream: "stderr"})
+		s.line.Add(model.LogLine{At: time.Now(), Level: "error", Source: "simple-websockets-chat-SendMessageFunction-4D5E6F", RequestID: "11111111-2222", Text: "TypeError: x\n    at handler (app.js:3:1)", Stream: "stderr"})
 		s.line.Add(model.LogLine{At: time.Now(), Level: "info", Source: "OnConnectFunction", RequestID: "33333333-4444", Text: "hello"})
-		see(t, ctx, "log", `t.includes('app.js:3:1') && t.includes('hello')`)
+		see(t, ctx, "log", `t.includes('app.js:3:1') && t.includes('hello') && t.includes('SendMessageFunction') && !t.includes('4D5E6F')`)
 		do(t, ctx, chromedp.SendKeys(chromedp.CSS("#filter"), "typeerror"))
 		see(t, ctx, "log", `t.includes('app.js:3:1') && !t.includes('hello')`)
 		do(t, ctx, chromedp.Evaluate[chromedp.Void](`(() => { const f = document.getElementById('filter'); f.value = ''; f.dispatchEvent(new Event('input')); })()`))

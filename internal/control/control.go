@@ -50,9 +50,9 @@ type Config struct {
 	// Token is the bearer token for everything that runs or changes something.
 	// Without one such requests are refused.
 	Token string
-	// AllowHosts are Host names accepted besides localhost, *.localhost and
-	// loopback addresses; "*" accepts any.
-	AllowHosts []string
+	// Local decides which Host headers are accepted; nil means localhost,
+	// *.localhost and loopback addresses.
+	Local func(host string) bool
 	// Timeline is what the event stream shows; nil means an empty one.
 	Timeline *Timeline
 	// Beat is the time between signs of life on an idle event stream; 0 means 15 s.
@@ -69,6 +69,9 @@ type Server struct {
 func New(cfg Config) *Server {
 	if cfg.Status == nil {
 		cfg.Status = func() client.Status { return client.Status{} }
+	}
+	if cfg.Local == nil {
+		cfg.Local = local
 	}
 	if cfg.Beat <= 0 {
 		cfg.Beat = 15 * time.Second
@@ -105,7 +108,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // rebinding); a page that fetches http://localhost:3001 has a foreign Origin or
 // Sec-Fetch-Site; a form post or image from anywhere has Sec-Fetch-Site too.
 func (s *Server) admit(r *http.Request) error {
-	if !s.local(r.Host) {
+	if !s.cfg.Local(r.Host) {
 		return fault.New(fault.Forbidden, "Host %q is not allowed here: use localhost, or start with --allow-host %s", r.Host, hostname(r.Host))
 	}
 	switch r.Header.Get("Sec-Fetch-Site") {
@@ -129,20 +132,14 @@ func (s *Server) admit(r *http.Request) error {
 	return nil
 }
 
-func (s *Server) local(host string) bool {
+// local is the Host allow-list of a server that was given none.
+func local(host string) bool {
 	name := hostname(host)
 	if name == "localhost" || strings.HasSuffix(name, ".localhost") {
 		return true
 	}
-	if ip, err := netip.ParseAddr(strings.Trim(name, "[]")); err == nil && ip.Unmap().IsLoopback() {
-		return true
-	}
-	for _, allowed := range s.cfg.AllowHosts {
-		if allowed == "*" || strings.EqualFold(allowed, name) {
-			return true
-		}
-	}
-	return false
+	ip, err := netip.ParseAddr(strings.Trim(name, "[]"))
+	return err == nil && ip.Unmap().IsLoopback()
 }
 
 func hostname(host string) string {

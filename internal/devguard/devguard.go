@@ -86,8 +86,14 @@ func (g *Guard) AllowHost(host string) bool {
 	return ok && (g.local(name) || g.cfg.Intercepted(name))
 }
 
-// local reports whether a name means this server as such, not an AWS service
-// behind it.
+// Local reports whether a Host header means this server as such, not an AWS
+// service behind it: the only names under which its own pages are served.
+func (g *Guard) Local(host string) bool {
+	name, ok := hostname(host)
+	return ok && g.local(name)
+}
+
+// local is Local for a name without port.
 func (g *Guard) local(name string) bool {
 	if name == "localhost" || strings.HasSuffix(name, ".localhost") {
 		return true
@@ -195,9 +201,10 @@ func sameHost(origin *url.URL, host string) bool {
 
 // link reports whether a request is a navigation of the whole window to a page:
 // what following a link from another site is. It cannot read the answer and has
-// no effect here.
+// no effect here. A signature in the query makes it a call instead: "/" is also
+// where presigned requests to services without paths go.
 func (g *Guard) link(r *http.Request) bool {
-	return (r.Method == http.MethodGet || r.Method == http.MethodHead) && g.cfg.Page(r.URL.Path) &&
+	return !strings.Contains(r.URL.RawQuery, "X-Amz-") && (r.Method == http.MethodGet || r.Method == http.MethodHead) && g.cfg.Page(r.URL.Path) &&
 		r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document" &&
 		r.Header.Get("Origin") == ""
 }

@@ -121,6 +121,39 @@ func TestCrossOrigin(t *testing.T) {
 	}
 }
 
+// Any page could send the browser to http://localhost:3001/?Action=…&X-Amz-Signature=…
+// and have the call made: "/" is the start page, so it passed as a followed link, and
+// what arrived there was a presigned call to an AWS service.
+func TestAPresignedCallIsNotALink(t *testing.T) {
+	g := guard(Config{})
+	link := []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document"}
+	for path, want := range map[string]bool{
+		"/":                               true,
+		"/?tab=log":                       true,
+		"/?Action=X&X-Amz-Signature=0":    false,
+		"/?X-Amz-Algorithm=AWS4&Action=X": false,
+	} {
+		if ok, _ := try(g, "GET", "localhost:3001", path, link...); ok != want {
+			t.Errorf("%s: through %v", path, ok)
+		}
+		if ok, _ := try(g, "GET", "localhost:3001", path); !ok {
+			t.Errorf("%s: a program's call is refused", path)
+		}
+	}
+}
+
+func TestLocalIsUsAndNotAnAWSService(t *testing.T) {
+	g := guard(Config{Bind: []string{"192.168.1.7"}, Hosts: []string{".tunnel.example"}})
+	for host, want := range map[string]bool{
+		"localhost:3001": true, "[::1]:3001": true, "192.168.1.7:3001": true, "a.tunnel.example": true,
+		"192.168.1.8": false, "dynamodb.us-east-1.amazonaws.com": false, "ws.example.org": false, "evil.example": false, "": false,
+	} {
+		if g.Local(host) != want {
+			t.Errorf("%q: %v", host, !want)
+		}
+	}
+}
+
 func TestPagesAreSealed(t *testing.T) {
 	g := guard(Config{})
 	for _, path := range []string{"/", "/_livegate/", "/_livegate/api/status"} {

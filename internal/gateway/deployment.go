@@ -90,6 +90,14 @@ func (g *Gateway) Deploy(app *model.App) error {
 		next.slots[key] = s
 	}
 	g.current.Store(next)
+	g.mu.Lock()
+	draining := g.draining
+	g.mu.Unlock()
+	if draining { // Drain saw the old slots only
+		for _, s := range next.slots {
+			s.shut()
+		}
+	}
 	if old != nil {
 		for key, s := range old.slots {
 			if next.slots[key] == nil {

@@ -110,6 +110,9 @@ func (g *Gateway) Recover(ctx context.Context) (err error) {
 	slots := make(chan struct{}, recovering)
 	var wait sync.WaitGroup
 	for _, raw := range recs {
+		if ctx.Err() != nil {
+			break // the journal keeps the rest
+		}
 		s, requestID, err := g.restore(d, raw)
 		if err != nil {
 			g.log("warn", requestID, "a journalled connection is dropped: %v", err)

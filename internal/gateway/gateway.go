@@ -33,7 +33,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/livegate/livegate/internal/clock"
 	"github.com/livegate/livegate/internal/fault"
 	"github.com/livegate/livegate/internal/integration"
 	"github.com/livegate/livegate/internal/model"
@@ -61,7 +60,6 @@ type Config struct {
 	Integrations Integrations
 	// Journal makes $disconnect survive a crash; nil: it does not.
 	Journal Journal
-	Clock   clock.Clock
 	// Profile is "aws" (also ""), or "open"; Limits, when set, replaces it.
 	Profile string
 	Limits  *Limits

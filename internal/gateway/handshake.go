@@ -147,7 +147,7 @@ func hostName(host string) string {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}
-	return strings.ToLower(host)
+	return strings.ToLower(strings.TrimSuffix(host, "."))
 }
 
 // missingParameters lists the required request parameters a handshake lacks.
@@ -198,13 +198,28 @@ func (g *Gateway) connect(s *session, st *stage, h *handshake, requestID string)
 // offered it. One that was not offered would make every client fail the
 // connection (RFC 6455 §4.1), so it is left out, and said.
 func (g *Gateway) protocol(h *handshake, resp integration.Response, requestID string) string {
+	offered := slices.Contains(h.protocols, resp.Protocol)
 	switch {
-	case resp.Protocol == "" || slices.Contains(h.protocols, resp.Protocol):
+	case resp.Protocol == "" || offered && isToken(resp.Protocol):
 		return resp.Protocol
+	case offered:
+		g.log("warn", requestID, "$connect answered Sec-WebSocket-Protocol %q, which the client offered but is no token (RFC 6455 §4.1); none is sent", resp.Protocol)
 	case len(h.protocols) > 0:
 		g.log("warn", requestID, "$connect answered Sec-WebSocket-Protocol %q, which is not one of those offered; none is sent", resp.Protocol)
 	}
 	return ""
+}
+
+// isToken is RFC 9110 §5.6.2.
+func isToken(s string) bool {
+	const marks = "!#$%&'*+-.^_`|~"
+	for i := range len(s) {
+		c := s[i]
+		if (c|0x20 < 'a' || c|0x20 > 'z') && (c < '0' || c > '9') && !strings.ContainsRune(marks, rune(c)) {
+			return false
+		}
+	}
+	return s != ""
 }
 
 // open answers 101 and lets the connection live.

@@ -181,12 +181,12 @@ func newStand(t *testing.T, handlers map[string]handler, o options, routes ...*m
 	if o.node == (id.NodeKey{}) {
 		o.node = id.NewNodeKey()
 	}
-	reg := registry.New(registry.Config{Node: o.node, Clock: clk})
+	reg := registry.New(registry.Config{Node: o.node})
 	backends := &http.Client{Transport: &http.Transport{}}
 	t.Cleanup(backends.CloseIdleConnections)
 	g, err := gateway.New(gateway.Config{
-		Registry: reg, Journal: o.journal, Clock: clk, Limits: o.limits, Logs: s.log,
-		Integrations: integration.New(integration.Config{Functions: s.functions, HTTP: backends, Clock: clk}),
+		Registry: reg, Journal: o.journal, Limits: o.limits, Logs: s.log,
+		Integrations: integration.New(integration.Config{Functions: s.functions, HTTP: backends}),
 	})
 	if err != nil {
 		t.Fatal(err)

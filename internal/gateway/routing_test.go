@@ -171,6 +171,22 @@ func TestSubprotocolThatWasNotOffered(t *testing.T) {
 	}
 }
 
+// A client may offer what is no token, and a function may echo it. Sent in the 101
+// it made the engine refuse its own answer: the client saw 500, and $disconnect
+// ran with 1006 after a $connect that had succeeded.
+func TestSubprotocolThatIsNoToken(t *testing.T) {
+	s := newStand(t, map[string]handler{"connect": func(*call) any {
+		return map[string]any{"statusCode": 200, "headers": map[string]string{"Sec-WebSocket-Protocol": "a/b"}}
+	}}, options{}, lambda("$connect", "connect"))
+	c, resp, err := s.dial("/prod", &websocket.DialOptions{Subprotocols: []string{"a/b"}})
+	if err != nil || c.Subprotocol() != "" {
+		t.Fatalf("%v, %v", resp, err)
+	}
+	if !strings.Contains(s.logText(), "is no token") {
+		t.Fatalf("log: %s", s.logText())
+	}
+}
+
 // A route whose messages should be validated first does not run on what nobody
 // checked.
 func TestUnvalidatedMessagesAreRefused(t *testing.T) {

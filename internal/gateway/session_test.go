@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/livegate/livegate/internal/clock"
 	"github.com/livegate/livegate/internal/fault"
 	"github.com/livegate/livegate/internal/id"
 	"github.com/livegate/livegate/internal/integration"
@@ -82,7 +81,7 @@ func open(t testing.TB, f functions, logs func(model.LogLine), routes ...*model.
 	t.Helper()
 	g, err := New(Config{
 		Registry:     registry.New(registry.Config{Node: id.NewNodeKey()}),
-		Integrations: integration.New(integration.Config{Functions: f, Clock: clock.Clock{}}),
+		Integrations: integration.New(integration.Config{Functions: f}),
 		Logs:         logs,
 	})
 	if err != nil {

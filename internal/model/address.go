@@ -41,6 +41,7 @@ func (a *App) Locate(host, path string) (addr Address, ok bool) {
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
 	}
+	host = strings.TrimSuffix(host, ".") // the root label, which resolvers allow
 	for _, d := range a.Domains {
 		if d.Matches(host) {
 			return a.mapped(d, path)

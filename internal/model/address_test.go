@@ -29,6 +29,8 @@ func TestLocate(t *testing.T) {
 		{"k3v9x1m2qz.execute-api.eu-west-1.amazonaws.com", "/dev/@connections/a", "k3v9x1m2qz/dev /@connections/a"},
 		{"K3V9X1M2QZ.execute-api.eu-west-1.amazonaws.com:443", "/Prod", "k3v9x1m2qz/Prod "},
 		{"k3v9x1m2qz.localhost:3001", "/Prod", "k3v9x1m2qz/Prod "},
+		{"k3v9x1m2qz.localhost.:3001", "/Prod", "k3v9x1m2qz/Prod "},
+		{"ws.example.test.", "/", "abcdefghij/dev "},
 		{"zzzzzzzzzz.execute-api.eu-west-1.amazonaws.com", "/dev", ""},
 		{"ws.example.test", "/", "abcdefghij/dev "},
 		{"ws.example.test", "", "abcdefghij/dev "},

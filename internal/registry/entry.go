@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/livegate/livegate/internal/fault"
 )
@@ -81,7 +82,9 @@ func (e *entry) do(ctx context.Context, cfg *Config, q *request, inConnect bool)
 
 // wait blocks until a held request was delivered, refused, or has waited enough.
 func (e *entry) wait(ctx context.Context, cfg *Config, q *request) (Link, error) {
-	timer := cfg.Clock.NewTimer(cfg.HeldWait)
+	// Not on a scaled clock: $connect runs at true speed, and an early 410 makes
+	// applications delete rows.
+	timer := time.NewTimer(cfg.HeldWait)
 	defer timer.Stop()
 	var err error
 	select {

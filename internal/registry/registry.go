@@ -28,7 +28,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/livegate/livegate/internal/clock"
 	"github.com/livegate/livegate/internal/fault"
 	"github.com/livegate/livegate/internal/id"
 )
@@ -64,7 +63,6 @@ type Item struct {
 // Config of a registry. Zero values mean the defaults.
 type Config struct {
 	Node  id.NodeKey
-	Clock clock.Clock
 	// Bounds of what is held for one connection while its $connect runs.
 	HeldPosts int           // 64
 	HeldBytes int           // 256 KiB

@@ -64,7 +64,9 @@ type Config struct {
 	// Progress receives the steps of builds. May be called concurrently.
 	Progress func(Progress)
 	Clock    clock.Clock
-	// Offline keeps builds off the network (npm and pip use their caches).
+	// Offline says that there may be no network: builds use caches first, and a
+	// package that cannot be had is a warning. Builds are not kept off the network:
+	// what may not leave is what functions send (HookConfig.Offline).
 	Offline bool
 	// Cores is the number of cores to size pools for; 0 means all.
 	Cores int

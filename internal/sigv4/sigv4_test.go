@@ -152,6 +152,13 @@ func TestPresignRoundTrip(t *testing.T) {
 	if err := verify(r, []byte("x"), secret, noon); err == nil {
 		t.Error("a body was added and it verifies")
 	}
+	// A presigned URL is given away; whoever has it must not turn it into another
+	// operation by adding a header that nobody signed.
+	r.Header.Set("X-Amz-Target", "DynamoDB_20120810.DeleteTable")
+	if err := verify(r, nil, secret, noon); err == nil {
+		t.Error("an operation was added and it verifies")
+	}
+	r.Header.Del("X-Amz-Target")
 	signer := v4.NewSigner()
 	p, _ := http.NewRequest("GET", "https://a.execute-api.us-east-1.amazonaws.com/dev?X-Amz-Expires=60", nil)
 	sum := sha256.Sum256(nil)

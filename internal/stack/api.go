@@ -4,7 +4,9 @@ import (
 	"regexp"
 
 	"github.com/livegate/livegate/internal/cfn"
+	"github.com/livegate/livegate/internal/fault"
 	"github.com/livegate/livegate/internal/model"
+	"github.com/livegate/livegate/internal/selection"
 )
 
 // builtAPI is an API with the pieces that find each other by id.
@@ -47,6 +49,9 @@ func (b *builder) api(in *instance, r *cfn.Resource) {
 	p.missing("RouteSelectionExpression", `Add "RouteSelectionExpression: $request.body.action".`)
 	a := &model.API{LogicalID: r.ID, ID: id, Name: p.str("Name"), RouteSelectionExpression: p.str("RouteSelectionExpression"),
 		APIKeySelectionExpression: p.str("ApiKeySelectionExpression"), DisableExecuteAPIEndpoint: p.boolean("DisableExecuteApiEndpoint"), Pos: position(r.Pos)}
+	if _, err := selection.Compile(a.RouteSelectionExpression); err != nil && a.RouteSelectionExpression != "" {
+		in.report(Error, "bad-selection-expression", r, p.pos("RouteSelectionExpression"), "Write a path into the message, for example $request.body.action.", "The route selection expression %s is not valid: %s.", quote(a.RouteSelectionExpression), fault.Message(err))
+	}
 	if a.APIKeySelectionExpression == "" {
 		a.APIKeySelectionExpression = "$request.header.x-api-key"
 	}

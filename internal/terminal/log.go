@@ -33,18 +33,23 @@ const (
 	maxNames  = 512 // sources that get a colour of their own turn; a bound, not a wish
 )
 
-// Reserve makes the source column wide enough for names known beforehand, so that
-// the first lines line up with the later ones, and names have the same colours in
-// every run.
+// Reserve fits the source column to names known beforehand, so that lines line up
+// from the first on, and names have the same colours in every run.
 func (l *Log) Reserve(names ...string) {
+	l.width = minSource
+	for _, n := range names {
+		l.see(n)
+	}
+}
+
+// see makes room for a name and gives it a colour.
+func (l *Log) see(name string) {
 	if l.paints == nil {
 		l.paints = map[string]int{}
 	}
-	for _, n := range names {
-		l.width = min(max(l.width, columns(n), minSource), maxSource)
-		if _, known := l.paints[n]; !known && len(l.paints) < maxNames {
-			l.paints[n] = len(l.paints)
-		}
+	l.width = min(max(l.width, columns(name), minSource), maxSource)
+	if _, known := l.paints[name]; !known && len(l.paints) < maxNames {
+		l.paints[name] = len(l.paints)
 	}
 }
 
@@ -60,7 +65,7 @@ func (l *Log) Line(e Entry) string {
 		loc = time.Local
 	}
 	source := l.Look.Clean(strings.ReplaceAll(e.Source, "\n", " "))
-	l.Reserve(source)
+	l.see(source)
 	at := e.At.In(loc).Format("15:04:05.000")
 	id := Short(e.RequestID)
 	head := l.Look.Paint(Dim, at) + "  " +

@@ -2,7 +2,9 @@ package terminal
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+	"unicode"
 )
 
 // Problem is something to tell a person: what is wrong, where, what to do.
@@ -39,9 +41,7 @@ func (p Problem) Render(l Look) string {
 	}
 	lead := p.Severity + ": "
 	msg := Look{}.Clean(p.Message)
-	if p.Resource != "" && !strings.Contains(msg, p.Resource) {
-		msg = p.Resource + ": " + msg
-	}
+	msg = About(p.Resource, msg)
 	for i, line := range wrap(msg, max(20, l.Width()-len(lead))) {
 		if i == 0 {
 			b.WriteString(l.Paint(paint+Bold, lead) + l.Paint(Bold, line) + "\n")
@@ -57,6 +57,15 @@ func (p Problem) Render(l Look) string {
 		indent("hint: ", Green, Look{}.Clean(p.Hint))
 	}
 	return b.String()
+}
+
+// About puts a name in front of a message that does not hold it as a word already.
+func About(name, msg string) string {
+	letter := func(r rune) bool { return r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r) }
+	if name == "" || slices.Contains(strings.FieldsFunc(msg, func(r rune) bool { return !letter(r) }), name) {
+		return msg
+	}
+	return name + ": " + msg
 }
 
 // SeverityPaint is the colour of a severity.

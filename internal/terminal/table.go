@@ -61,8 +61,19 @@ func (t Table) widths(n int, l Look) []int {
 			keep[i] = true
 		}
 	}
+	// What can give way: each column down to least. When even that is not enough,
+	// a kept URL is too long and the line breaks anyway: then nothing shrinks.
 	const least = 8
-	for over := t.Indent + sum(w) + gap*(n-1) - l.Width(); over > 0; over-- {
+	over, slack := t.Indent+sum(w)+gap*(n-1)-l.Width(), 0
+	for i := range w {
+		if !keep[i] {
+			slack += max(0, w[i]-least)
+		}
+	}
+	if len(t.Keep) > 0 && slack < over {
+		return w
+	}
+	for ; over > 0; over-- {
 		widest := -1
 		for i := range w {
 			if !keep[i] && w[i] > least && (widest < 0 || w[i] > w[widest]) {

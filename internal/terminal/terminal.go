@@ -15,6 +15,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/term"
 )
@@ -91,6 +92,7 @@ func sourcePaint(n int) Paint {
 // function logs the message. Printed as it is, the log clears the developer's
 // screen and renames the window.
 func (l Look) Clean(s string) string {
+	s = strings.ToValidUTF8(s, "\uFFFD") // a lone 0x9b is CSI to an 8-bit terminal
 	if !strings.ContainsFunc(s, control) {
 		return s
 	}
@@ -106,7 +108,7 @@ func (l Look) Clean(s string) string {
 			i += n
 			continue
 		}
-		r, n := decode(s[i:])
+		r, n := utf8.DecodeRuneInString(s[i:])
 		switch {
 		case r == '\r' && strings.HasPrefix(s[i+1:], "\n"):
 		case r == '\r':

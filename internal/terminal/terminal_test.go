@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/rogpeppe/go-internal/txtar"
 	"go.uber.org/goleak"
@@ -190,7 +191,7 @@ func FuzzClean(f *testing.F) {
 	f.Add("\x1b[38;5;1mred\x1b[")
 	f.Add("\x1b[?25l\x9b2J\r\nok\rx\x1bP1;2q\x1b\\")
 	f.Fuzz(func(t *testing.T, s string) {
-		if got := (Look{}).Clean(s); strings.ContainsAny(got, "\x1b\x07\x00\r\x7f") {
+		if got := (Look{}).Clean(s); strings.ContainsAny(got, "\x1b\x07\x00\r\x7f\u009b") || !utf8.ValidString(got) {
 			t.Errorf("plain: %q became %q", s, got)
 		}
 		got := (Look{Color: true}).Clean(s)

@@ -14,8 +14,6 @@ func control(r rune) bool {
 	return unicode.IsControl(r) || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069
 }
 
-func decode(s string) (rune, int) { return utf8.DecodeRuneInString(s) }
-
 // sequence measures the escape sequence at the start of s (which begins with ESC)
 // and tells whether it is SGR: ESC [ … m. Forms as in ECMA-48 §5.3–5.6; a sequence
 // that is cut off ends with the text.
@@ -51,7 +49,7 @@ func sequence(s string) (n int, sgr bool) {
 		}
 		return len(s), false
 	}
-	_, size := decode(s[1:])
+	_, size := utf8.DecodeRuneInString(s[1:])
 	return 1 + size, false
 }
 
@@ -93,7 +91,7 @@ func wrap(s string, width int) []string {
 			for w > width {
 				head := runewidth.Truncate(word, width, "")
 				if head == "" { // one character wider than the column
-					_, n := decode(word)
+					_, n := utf8.DecodeRuneInString(word)
 					head = word[:n]
 				}
 				lines = append(lines, head)

@@ -2,6 +2,7 @@
 import { $, el, clock, hue, atEnd } from './dom.js';
 
 const MAX_LINES = 2000;
+const names = new Map(); // function name → logical id
 const waiting = [];
 let drawing = false;
 let last = 0;
@@ -16,6 +17,19 @@ export function startLog(url, { onStatus, onOpen, onLost }) {
   events.addEventListener('status', onStatus);
   events.addEventListener('log', (event) => add(logLine(JSON.parse(event.data))));
   events.addEventListener('gap', (event) => add(el('p', { class: 'gap' }, `${JSON.parse(event.data).lost} earlier lines were skipped`)));
+}
+
+// nameFunctions makes the log speak of functions as the template does: generated
+// names are long, and end in what tells nothing.
+export function nameFunctions(functions) {
+  for (const f of functions) if (f.logicalId) names.set(f.name, f.logicalId);
+  for (const node of $('log').querySelectorAll('.source')) name(node, node.title);
+}
+
+function name(node, source) {
+  const shown = names.get(source) ?? source;
+  node.textContent = shown;
+  node.className = `source ${hue(shown)}`;
 }
 
 function add(node) {
@@ -56,11 +70,12 @@ function logLine(e) {
   });
   const node = el('div', { class: `line ${e.level === 'error' || e.level === 'warn' ? e.level : ''}`, 'data-level': e.level },
     el('time', {}, clock(new Date(e.at))),
-    el('span', { class: `source ${hue(e.source)}`, title: e.source }, e.source),
+    el('span', { title: e.source }),
     e.requestId
       ? el('button', { class: 'rid', type: 'button', title: `Show only request ${e.requestId}`, onclick: () => show(e.requestId) }, e.requestId.slice(0, 8))
       : el('span'),
     pre);
+  name(node.children[1], e.source);
   node.dataset.search = `${e.source} ${e.requestId} ${text}`.toLowerCase();
   return node;
 }

@@ -1,4 +1,4 @@
-import { startLog } from './log.js';
+import { startLog, nameFunctions } from './log.js';
 import { showStatus, showLost } from './overview.js';
 import { offerStages } from './client.js';
 
@@ -16,6 +16,7 @@ async function refresh() {
     if (!answer.ok) throw new Error(body.error || `HTTP ${answer.status}`);
     showStatus(body);
     offerStages(body);
+    nameFunctions(body.functions);
     if (!body.ready) setTimeout(refresh, 500);
   } catch (err) {
     if (mine === asked) showLost(err instanceof TypeError ? '' : err.message);

@@ -43,7 +43,7 @@ import (
 type Config struct {
 	Dir      string // required: builds of this project
 	SDKDir   string // required: SDKs, shared by all projects of the user
-	Offline  bool   // package managers may use their caches only
+	Offline  bool   // there may be no network: caches first, and what cannot be had is a note, not an error
 	Progress func(Progress)
 }
 

@@ -167,7 +167,7 @@ func (b *Builder) installed(ctx context.Context, function, dir string, links map
 		if !b.cfg.Offline {
 			return "", err
 		}
-		b.note(out, "its packages are not installed, and npm could not do it offline: run npm install in %s, or start once without --offline", dir)
+		b.note(out, "its packages are not installed, and npm could get them neither from its cache nor from the network: run npm install in %s, or start once where there is a network", dir)
 		return "", nil
 	}
 	return filepath.Join(root, nameModules), nil
@@ -273,7 +273,9 @@ func removeLocks(dir string) error {
 func (b *Builder) npm(ctx context.Context, dir string) error {
 	flags := []string{"--omit=dev", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error"}
 	if b.cfg.Offline {
-		flags = append(flags, "--offline")
+		// The cache first; and where there is no network, say so at once: npm's own
+		// retries take over a minute.
+		flags = append(flags, "--prefer-offline", "--fetch-retries=0")
 	}
 	npm := b.tools.resolve("npm").path
 	locked := isFile(filepath.Join(dir, "package-lock.json")) || isFile(filepath.Join(dir, "npm-shrinkwrap.json"))
@@ -355,7 +357,7 @@ func (b *Builder) provideSDK(ctx context.Context, src *source, links map[string]
 	case err != nil && ctx.Err() != nil:
 		return ctx.Err()
 	case err != nil && b.cfg.Offline:
-		b.note(out, "it imports %s, a part of the AWS SDK that Lambda provides; it is not installed yet and npm could not do it offline: start once without --offline", needed)
+		b.note(out, "it imports %s, a part of the AWS SDK that Lambda provides; it is not installed yet, and npm could get it neither from its cache nor from the network: start once where there is a network", needed)
 		return nil
 	case err != nil:
 		return fmt.Errorf("it imports %s, a part of the AWS SDK that Lambda provides, and installing that failed: %w", needed, err)

@@ -70,9 +70,6 @@ func (b *Builder) compileGo(ctx context.Context, fn *model.Function, dir string)
 		return nil, err
 	}
 	env := []string{"CGO_ENABLED=0", "GOOS=", "GOARCH=", "GOFLAGS=" + withoutMod(os.Getenv("GOFLAGS")), "PWD=" + dir}
-	if b.cfg.Offline {
-		env = append(env, "GOPROXY=off")
-	}
 	build := func(dir string, flags ...string) error {
 		tmp := bin + ".tmp"
 		args := append([]string{"build", "-tags", "lambda.norpc", "-buildvcs=false", "-trimpath", "-o", tmp}, flags...)
@@ -260,7 +257,7 @@ func (b *Builder) layerPackages(ctx context.Context, l *model.Layer, dir string,
 	}
 	root, err := b.npmInstall(ctx, l.LogicalID, dir)
 	if err != nil && b.cfg.Offline && ctx.Err() == nil {
-		b.note(out, "the packages of layer %s are not installed, and npm could not do it offline: start once without --offline", l.LogicalID)
+		b.note(out, "the packages of layer %s are not installed, and npm could get them neither from its cache nor from the network: start once where there is a network", l.LogicalID)
 		return "", nil
 	}
 	return filepath.Join(root, nameModules), err
