@@ -77,7 +77,7 @@ func freeSpace(name, dir string) check {
 		ch.State, ch.Detail = stateProblem, fmt.Sprintf("%s: %v", at, err)
 		return ch
 	}
-	free := int64(fs.Bavail) * int64(fs.Bsize)
+	free := int64(fs.Bavail) * int64(fs.Bsize) //nolint:unconvert // Bsize is uint32 on macOS
 	ch.Detail = fmt.Sprintf("%s, %s free", dir, humanBytes(free))
 	switch {
 	case syscall.Access(at, 2) != nil: // W_OK

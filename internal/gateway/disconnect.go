@@ -139,8 +139,11 @@ func (g *Gateway) Recover(ctx context.Context) (err error) {
 // is kept, for whoever can read it.
 func (g *Gateway) restore(d *deployment, raw []byte) (*session, string, error) {
 	var rec record
-	if err := json.Unmarshal(raw, &rec); err != nil || rec.Version != recordVersion {
-		return nil, "", fmt.Errorf("its record is not one of version %d (%v)", recordVersion, err)
+	if err := json.Unmarshal(raw, &rec); err != nil {
+		return nil, "", fmt.Errorf("its record cannot be read: %w", err)
+	}
+	if rec.Version != recordVersion {
+		return nil, "", fmt.Errorf("its record is of version %d; this livegate reads version %d", rec.Version, recordVersion)
 	}
 	c, err := id.ParseConn(rec.ID)
 	if err != nil {

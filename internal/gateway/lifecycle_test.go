@@ -237,12 +237,14 @@ func TestDrain(t *testing.T) {
 	for range n {
 		clients = append(clients, s.connect())
 	}
+	var told sync.WaitGroup
 	for _, c := range clients {
-		go c.expectClose(1001, "Going away")
+		told.Go(func() { c.expectClose(1001, "Going away") })
 	}
 	if err := s.gateway.Drain(s.context()); err != nil {
 		t.Fatal(err)
 	}
+	told.Wait()
 	ran := 0
 	for len(s.calls) > 0 {
 		if c := <-s.calls; c.function == "disconnect" {

@@ -50,7 +50,7 @@ type Config struct {
 	// HTTP calls back ends; nil means a client that refuses link-local addresses
 	// (where cloud metadata lives). Redirects are never followed: API Gateway hands
 	// them on, and one that crosses hosts would carry mapped headers with it.
-	HTTP  *http.Client
+	HTTP *http.Client
 }
 
 // Executor runs integrations. It is safe for concurrent use.

@@ -62,7 +62,7 @@ type Item struct {
 
 // Config of a registry. Zero values mean the defaults.
 type Config struct {
-	Node  id.NodeKey
+	Node id.NodeKey
 	// Bounds of what is held for one connection while its $connect runs.
 	HeldPosts int           // 64
 	HeldBytes int           // 256 KiB

@@ -39,7 +39,7 @@ func compilePath(rest string) (path, error) {
 		}
 		x, err := jp.ParseString("$" + rest)
 		if err != nil {
-			return path{}, fmt.Errorf("JSON path %q: %v", rest, err)
+			return path{}, fmt.Errorf("JSON path %q: %w", rest, err)
 		}
 		return path{full: x}, nil
 	}

@@ -165,7 +165,8 @@ func TestIDsAreStableAcrossLoads(t *testing.T) {
 		}
 		return r.App.APIs[0]
 	}
-	if load("one").ID != load("one").ID || load("one").ID == load("two").ID || len(load("one").ID) != 10 {
+	first := load("one").ID
+	if load("one").ID != first || first == load("two").ID || len(load("one").ID) != 10 {
 		t.Fatal("the API id must depend on the stack name and nothing else")
 	}
 }

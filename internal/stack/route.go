@@ -106,7 +106,7 @@ func (in *instance) access(p props, a *builtAPI, rt *model.Route) {
 			in.report(Error, "unknown-authorizer", p.r, p.pos("AuthorizerId"), "Refer to an AWS::ApiGatewayV2::Authorizer of this API.", "The authorizer of route %s does not exist.", rt.Key)
 		}
 	}
-	what := ""
+	var what string
 	switch {
 	case protected == "CUSTOM":
 		what = "Lambda authorizers are"
