@@ -85,6 +85,8 @@ func TestConnectionsAPI(t *testing.T) {
 		"AWS host, no mapping": {p.origin() + "/test/@connections/" + escaped, strings.ToUpper(awsHost)},
 	} {
 		t.Run("POST, "+name, func(t *testing.T) {
+			s := s.in(t)
+			p := p.in(t)
 			if got := p.signed("POST", c.url, c.host, "to "+name); got.Status != 200 || got.Body != "" {
 				t.Fatalf("answered with %+v, want an empty 200", got)
 			}
@@ -92,8 +94,10 @@ func TestConnectionsAPI(t *testing.T) {
 		})
 	}
 	url := stage.ManagementURL + "/@connections/" + escaped
-	t.Run("GET", func(t *testing.T) { p.checkInspect(p.signed("GET", url, "", "")) })
+	t.Run("GET", func(t *testing.T) { p.in(t).checkInspect(p.signed("GET", url, "", "")) })
 	t.Run("too large", func(t *testing.T) {
+		s := s.in(t)
+		p := p.in(t)
 		if got := p.signed("POST", url, "", strings.Repeat("x", 128<<10)); got.Status != 200 {
 			t.Fatalf("128 KB answered with %d %s", got.Status, got.Body)
 		}
@@ -104,6 +108,7 @@ func TestConnectionsAPI(t *testing.T) {
 		checkError(t, got, 413, "PayloadTooLargeException")
 	})
 	t.Run("unsigned", func(t *testing.T) {
+		s := s.in(t)
 		req, err := http.NewRequest("POST", url, strings.NewReader("x"))
 		if err != nil {
 			t.Fatal(err)
@@ -114,6 +119,7 @@ func TestConnectionsAPI(t *testing.T) {
 		s.expectSilence()
 	})
 	t.Run("nobody", func(t *testing.T) {
+		p := p.in(t)
 		for _, other := range []string{"AAAAAAAAAAAAAAA%3D", "gone%3D", "x"} {
 			got := p.signed("POST", stage.ManagementURL+"/@connections/"+other, "", "x")
 			if got.Status != 410 && got.Status != 400 {
@@ -123,6 +129,8 @@ func TestConnectionsAPI(t *testing.T) {
 		checkError(t, p.signed("POST", stage.ManagementURL+"/@connections/AAAAAAAAAAAAAAA%3D", "", "x"), 410, "GoneException")
 	})
 	t.Run("DELETE", func(t *testing.T) {
+		s := s.in(t)
+		p := p.in(t)
 		if got := p.signed("DELETE", url, "", ""); got.Status != 204 && got.Status != 200 {
 			t.Fatalf("answered with %+v", got)
 		}
@@ -164,6 +172,7 @@ func (p *probe) checkInspect(got answer) {
 func TestPostsDuringConnect(t *testing.T) {
 	p := startProbe(t, launch{}, nil)
 	t.Run("from inside: 410 at once, and the handshake succeeds", func(t *testing.T) {
+		p := p.in(t)
 		s := dial(t, p.url("mode=post&tag=inside"), dialing{})
 		r := p.recorded("post", "inside")
 		if r.Status != 410 || r.Error != "GoneException" || r.Millis > 2000 {
@@ -172,12 +181,14 @@ func TestPostsDuringConnect(t *testing.T) {
 		s.expectSilence()
 	})
 	t.Run("from a function it waits for: 410 at once", func(t *testing.T) {
+		p := p.in(t)
 		dial(t, p.url("mode=sync&tag=sync"), dialing{})
 		if r := p.recorded("post", "sync"); r.Status != 410 || r.Millis > 2000 {
 			t.Errorf("post ended with %+v, want 410 at once", r)
 		}
 	})
 	t.Run("from a function nobody waits for: held, first frame after the 101", func(t *testing.T) {
+		p := p.in(t)
 		s := dial(t, p.url("mode=async&ms=1200&tag=async"), dialing{})
 		s.expect("by async")
 		if r := p.recorded("post", "async"); r.Status != 200 {
@@ -185,6 +196,7 @@ func TestPostsDuringConnect(t *testing.T) {
 		}
 	})
 	t.Run("held, then refused: 410, nothing delivered", func(t *testing.T) {
+		p := p.in(t)
 		s, no := dialing{}.try(t, p.url("mode=async&ms=800&status=403&tag=refused"))
 		if s != nil || no.Status != 403 {
 			t.Fatalf("handshake ended with %+v", no)
@@ -194,6 +206,7 @@ func TestPostsDuringConnect(t *testing.T) {
 		}
 	})
 	t.Run("to another open connection from inside $connect: delivered", func(t *testing.T) {
+		p := p.in(t)
 		other := dial(t, p.url("tag=other"), dialing{})
 		id := p.recorded("connect", "other").ConnectionID
 		s := dial(t, p.url("tag=sender"), dialing{})

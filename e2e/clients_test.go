@@ -17,6 +17,16 @@ import (
 // client runs somebody else's client to its end; it must succeed.
 func (g *gate) client(dir, name string, args ...string) string {
 	g.t.Helper()
+	out, err := g.tryClient(dir, name, args...)
+	if err != nil {
+		g.t.Fatalf("%s %s: %v\n%s", filepath.Base(name), strings.Join(args, " "), err, out)
+	}
+	return out
+}
+
+// tryClient runs somebody else's client to its end.
+func (g *gate) tryClient(dir, name string, args ...string) (string, error) {
+	g.t.Helper()
 	ctx, cancel := context.WithTimeout(g.t.Context(), 90*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
@@ -27,11 +37,14 @@ func (g *gate) client(dir, name string, args ...string) string {
 		"AWS_REGION="+g.status.Region, "AWS_DEFAULT_REGION="+g.status.Region, "AWS_ENDPOINT_URL="+g.status.EndpointURL,
 		"AWS_EC2_METADATA_DISABLED=true", "NO_PROXY=localhost,127.0.0.1", "no_proxy=localhost,127.0.0.1",
 		"AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED=true")
-	out, err := cmd.CombinedOutput()
+	// wscat ends with its standard input: keep that open.
+	stdin, err := cmd.StdinPipe()
 	if err != nil {
-		g.t.Fatalf("%s %s: %v\n%s", filepath.Base(name), strings.Join(args, " "), err, out)
+		g.t.Fatal(err)
 	}
-	return string(out)
+	defer stdin.Close()
+	out, err := cmd.CombinedOutput()
+	return string(out), err
 }
 
 func TestNodeClients(t *testing.T) {
@@ -39,9 +52,11 @@ func TestNodeClients(t *testing.T) {
 	p := startProbe(t, launch{}, nil)
 	stage := p.stage("test")
 	t.Run("ws", func(t *testing.T) {
+		p := p.in(t)
 		p.client(dir, "node", "ws.mjs", stage.WebSocketURL, stage.SecureWebSocketURL, p.status.CAFile)
 	})
 	t.Run("wscat", func(t *testing.T) {
+		p := p.in(t)
 		wscat := filepath.Join(dir, "node_modules", ".bin", "wscat")
 		out := p.client(dir, wscat, "--no-color", "-c", p.url("tag=wscat"), "-w", "2", "-x", `{"action":"echo","data":"hello from wscat"}`, "-x", "nonsense")
 		for _, want := range []string{"hello from wscat", `{"message": "Forbidden", `} {
@@ -52,12 +67,13 @@ func TestNodeClients(t *testing.T) {
 		if r := p.recorded("disconnect", "wscat"); r.Code != 1000 && r.Code != 1005 && r.Code != 1006 {
 			t.Errorf("$disconnect with %d", r.Code)
 		}
-		refused, err := exec.Command(wscat, "--no-color", "-c", p.url("mode=status&status=401"), "-w", "1").CombinedOutput()
-		if !strings.Contains(string(refused), "Unexpected server response: 401") {
+		refused, err := p.tryClient(dir, wscat, "--no-color", "-c", p.url("mode=status&status=401"), "-w", "1")
+		if !strings.Contains(refused, "Unexpected server response: 401") {
 			t.Errorf("wscat on a refusal printed (%v):\n%s", err, refused)
 		}
 	})
 	t.Run("wscat over TLS", func(t *testing.T) {
+		p := p.in(t)
 		wscat := filepath.Join(dir, "node_modules", ".bin", "wscat")
 		out := p.client(dir, wscat, "--no-color", "--ca", p.status.CAFile, "-c", stage.SecureWebSocketURL, "-w", "2", "-x", `{"action":"echo","data":"secret"}`)
 		if !strings.Contains(out, "secret") {
@@ -65,6 +81,7 @@ func TestNodeClients(t *testing.T) {
 		}
 	})
 	t.Run("SDK for JavaScript v3", func(t *testing.T) {
+		p := p.in(t)
 		s := dial(t, p.url("tag=sdk3"), dialing{})
 		p.client(dir, "node", "sdk3.mjs", stage.ManagementURL, p.recorded("connect", "sdk3").ConnectionID, "probe-items", "probe-poster")
 		s.expect("from SDK v3")
@@ -73,6 +90,7 @@ func TestNodeClients(t *testing.T) {
 		}
 	})
 	t.Run("SDK for JavaScript v2", func(t *testing.T) {
+		p := p.in(t)
 		s := dial(t, p.url("tag=sdk2"), dialing{})
 		p.client(dir, "node", "sdk2.cjs", p.status.EndpointURL, stage.ManagementURL, p.recorded("connect", "sdk2").ConnectionID, "probe-items")
 		s.expect("from SDK v2")

@@ -25,6 +25,7 @@ func TestDisconnectWhateverEndedIt(t *testing.T) {
 		"reset":     {func(s *socket) { s.reset() }, 1006, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
+			p := p.in(t)
 			s := dial(t, p.url("tag="+name), dialing{})
 			s.call("echo", "open")
 			s.expect("open")
@@ -39,6 +40,7 @@ func TestDisconnectWhateverEndedIt(t *testing.T) {
 		})
 	}
 	t.Run("headers of the event", func(t *testing.T) {
+		p := p.in(t)
 		var e struct{ Headers map[string]string }
 		if err := json.Unmarshal(p.recorded("disconnect", "reset").Event, &e); err != nil {
 			t.Fatal(err)

@@ -20,6 +20,8 @@ func TestMisbehavingHandlers(t *testing.T) {
 		{kind: "raw", frame: "raw written", log: "forged"},
 	} {
 		t.Run(c.kind, func(t *testing.T) {
+			s := s.in(t)
+			p := p.in(t)
 			s.call("fault", c.kind)
 			if c.frame != "" {
 				s.expect(c.frame)
@@ -34,6 +36,8 @@ func TestMisbehavingHandlers(t *testing.T) {
 		})
 	}
 	t.Run("unhandled rejection", func(t *testing.T) {
+		s := s.in(t)
+		p := p.in(t)
 		// Node ends the process at some moment after the answer: this message may be
 		// answered either way, the next ones may not be lost.
 		s.call("fault", "reject")
@@ -44,5 +48,5 @@ func TestMisbehavingHandlers(t *testing.T) {
 			s.expect("after")
 		}
 	})
-	t.Run("the log names the function", func(t *testing.T) { p.says("probe-message") })
+	t.Run("the log names the function", func(t *testing.T) { p.in(t).says("probe-message") })
 }

@@ -190,6 +190,13 @@ func command(t testing.TB, args ...string) (out string, code int) {
 	return string(text), code
 }
 
+// in is the same instance, reporting to a subtest.
+func (g *gate) in(t testing.TB) *gate {
+	other := *g
+	other.t = t
+	return &other
+}
+
 // ends waits for the process to end by itself and returns its exit code.
 func (g *gate) ends() int {
 	g.t.Helper()

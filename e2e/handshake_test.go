@@ -28,6 +28,7 @@ func TestHandshakeOutcomes(t *testing.T) {
 		{"mode=hang", 502, "Internal server error"},
 	} {
 		t.Run(c.query, func(t *testing.T) {
+			p := p.in(t)
 			s, no := dialing{}.try(t, p.url(c.query))
 			if s != nil {
 				t.Fatalf("accepted, want %d", c.status)
@@ -38,16 +39,19 @@ func TestHandshakeOutcomes(t *testing.T) {
 		})
 	}
 	t.Run("accepted after all that", func(t *testing.T) {
+		p := p.in(t)
 		s := dial(t, p.url("tag=fine"), dialing{})
 		s.call("echo", "hello")
 		s.expect("hello")
 	})
 	t.Run("refused connections have no $disconnect", func(t *testing.T) {
+		p := p.in(t)
 		if got := p.records(func(r record) bool { return r.Kind == "disconnect" && r.Tag != "fine" }); len(got) > 0 {
 			t.Fatalf("$disconnect ran for %+v", got)
 		}
 	})
 	t.Run("unknown stage", func(t *testing.T) {
+		p := p.in(t)
 		url := strings.Replace(p.stage("test").WebSocketURL, "/test", "/nope", 1)
 		_, no := dialing{}.try(t, url)
 		if no == nil || no.Status != 403 || no.Body != `{"message":"Forbidden"}` {
@@ -55,6 +59,7 @@ func TestHandshakeOutcomes(t *testing.T) {
 		}
 	})
 	t.Run("a header decides nothing but is seen", func(t *testing.T) {
+		p := p.in(t)
 		header := http.Header{"X-Custom": {"one", "two"}, "User-Agent": {"e2e/1"}}
 		s := dial(t, p.url("tag=event&tag=last&x=a%20b"), dialing{Header: header})
 		s.call("echo", "x")

@@ -13,6 +13,7 @@ func TestRoutes(t *testing.T) {
 	p := startProbe(t, launch{}, nil)
 	s := dial(t, p.url(""), dialing{})
 	t.Run("two-way sends the body, byte for byte", func(t *testing.T) {
+		s := s.in(t)
 		for _, text := range []string{"plain", `{"json": true}`, "héllo 🌍 \"q\" \u0000 end", strings.Repeat("long ", 6_000)} {
 			s.call("echo", text)
 			if got := s.next(); got != text {
@@ -21,21 +22,26 @@ func TestRoutes(t *testing.T) {
 		}
 	})
 	t.Run("one-way sends nothing, whatever the function returns", func(t *testing.T) {
+		s := s.in(t)
+		p := p.in(t)
 		s.call("oneway", "seen")
 		p.recorded("oneway", "seen")
 		s.expectSilence()
 	})
 	t.Run("no route", func(t *testing.T) {
+		s := s.in(t)
 		for _, text := range []string{`{"action":"unknown"}`, `{"action":"Echo"}`, "no json", "5", "[1]", `{"action":""}`} {
 			s.send(text)
 			s.expectError("Forbidden")
 		}
 	})
 	t.Run("mock", func(t *testing.T) {
+		s := s.in(t)
 		s.call("mock", nil)
 		s.expect(`{"mock":true}`)
 	})
 	t.Run("message event", func(t *testing.T) {
+		s := s.in(t)
 		s.call("dump", "x")
 		var e struct {
 			Body            string `json:"body"`
@@ -97,6 +103,7 @@ func TestLimits(t *testing.T) {
 		"short message":          {frames: []string{message(60)}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			p := p.in(t)
 			tag := strings.ReplaceAll(name, " ", "-")
 			s := dial(t, p.url("tag="+tag), dialing{})
 			if c.kind == 0 {

@@ -33,12 +33,14 @@ func TestCodeReload(t *testing.T) {
 	edit(t, code, "return answer(data);", "return answer(`second ${data}`);")
 	s.until("echo", "x", "second x")
 	t.Run("an editor that writes a new file and renames it", func(t *testing.T) {
+		s := s.in(t)
 		edited := copyApp(t, "probe")
 		edit(t, filepath.Join(edited, "src", "index.js"), "return answer(data);", "return answer(`third ${data}`);")
 		renameOver(t, filepath.Join(edited, "src", "index.js"), code)
 		s.until("echo", "x", "third x")
 	})
 	t.Run("a new file that is required", func(t *testing.T) {
+		s := s.in(t)
 		write(t, filepath.Join(dir, "src", "extra.js"), `module.exports = "from extra";`)
 		edit(t, code, "return answer(`third ${data}`);", `return answer(require("./extra.js"));`)
 		s.until("echo", "x", "from extra")
@@ -46,6 +48,8 @@ func TestCodeReload(t *testing.T) {
 		s.until("echo", "x", "extra, edited")
 	})
 	t.Run("broken code answers errors and mends", func(t *testing.T) {
+		s := s.in(t)
+		p := p.in(t)
 		edit(t, code, `return answer(require("./extra.js"));`, `return answer(require("./extra.js");`)
 		eventually(t, frameWithin, func() error {
 			s.call("echo", "x")
@@ -72,6 +76,7 @@ func TestTemplateReload(t *testing.T) {
 	s.expectError("Forbidden")
 
 	t.Run("a new route serves open connections", func(t *testing.T) {
+		s := s.in(t)
 		edit(t, template, "\nOutputs:\n", `
   ShoutRoute:
     Type: AWS::ApiGatewayV2::Route
@@ -91,6 +96,8 @@ Outputs:
 		s.until("shout", "x", `{"mock":true}`)
 	})
 	t.Run("a broken template keeps the old one, with the place on screen", func(t *testing.T) {
+		s := s.in(t)
+		p := p.in(t)
 		edit(t, template, "\nOutputs:\n", "\n  Broken: [\nOutputs:\n")
 		p.says(`template\.yaml:\d+`)
 		s.call("shout", "x")
@@ -98,11 +105,14 @@ Outputs:
 		edit(t, template, "\n  Broken: [\nOutputs:\n", "\nOutputs:\n")
 	})
 	t.Run("environment of a function", func(t *testing.T) {
+		s := s.in(t)
 		edit(t, filepath.Join(dir, "src", "index.js"), "return answer(data);", "return answer(process.env.GREETING ?? data);")
 		edit(t, template, "        TABLE_NAME: !Ref Items\n", "        TABLE_NAME: !Ref Items\n        GREETING: hello from the template\n")
 		s.until("echo", "x", "hello from the template")
 	})
 	t.Run("a removed stage closes its connections after $disconnect", func(t *testing.T) {
+		s := s.in(t)
+		p := p.in(t)
 		edit(t, template, "StageName: test", "StageName: other")
 		s.expectClose(websocket.StatusGoingAway, "*")
 		if r := p.recorded("disconnect", "stays"); r.Code != 1001 {

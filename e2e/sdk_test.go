@@ -54,6 +54,7 @@ func checkRoutes(t *testing.T, g *gate, routes []string) {
 	t.Helper()
 	for _, route := range routes {
 		t.Run(route, func(t *testing.T) {
+			g := g.in(t)
 			s := dial(t, g.stage("dev").WebSocketURL, dialing{})
 			s.call(route, nil)
 			for _, want := range []string{"domain " + route, "api " + route} {

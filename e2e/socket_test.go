@@ -21,7 +21,12 @@ import (
 
 // socket is a WebSocket client. A goroutine reads all the time, as browsers do.
 type socket struct {
-	t      testing.TB
+	t testing.TB
+	*link
+}
+
+// link is the connection behind a socket.
+type link struct {
 	ws     *websocket.Conn
 	tcp    net.Conn
 	header http.Header // of the 101
@@ -58,7 +63,7 @@ func dial(t testing.TB, url string, how dialing) *socket {
 // try connects or returns the refusal.
 func (d dialing) try(t testing.TB, url string) (*socket, *refusal) {
 	t.Helper()
-	s := &socket{t: t, frames: make(chan string, 1024), ended: make(chan struct{})}
+	s := &socket{t, &link{frames: make(chan string, 1024), ended: make(chan struct{})}}
 	dialer := &net.Dialer{Timeout: frameWithin}
 	keep := func(c net.Conn, err error) (net.Conn, error) {
 		s.tcp = c
@@ -92,16 +97,21 @@ func (d dialing) try(t testing.TB, url string) (*socket, *refusal) {
 	return s, nil
 }
 
-func (s *socket) read() {
+func (l *link) read() {
 	for {
-		_, data, err := s.ws.Read(context.Background())
+		_, data, err := l.ws.Read(context.Background())
 		if err != nil {
-			s.err = err
-			close(s.ended)
+			l.err = err
+			close(l.ended)
 			return
 		}
-		s.frames <- string(data)
+		l.frames <- string(data)
 	}
+}
+
+// in is the same connection, reporting to a subtest.
+func (s *socket) in(t testing.TB) *socket {
+	return &socket{t, s.link}
 }
 
 // send sends one text message.
@@ -272,6 +282,11 @@ func startProbe(t testing.TB, l launch, env map[string]string) *probe {
 		l.FuncEnv[name] = value
 	}
 	return &probe{l.start(t), file}
+}
+
+// in is the same instance, reporting to a subtest.
+func (p *probe) in(t testing.TB) *probe {
+	return &probe{p.gate.in(t), p.file}
 }
 
 // url is the stage with a query, e.g. "mode=throw".

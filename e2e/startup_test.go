@@ -142,6 +142,7 @@ func newer(value []byte) []byte {
 func TestStatusAndReset(t *testing.T) {
 	p := startProbe(t, launch{}, nil)
 	t.Run("status", func(t *testing.T) {
+		p := p.in(t)
 		out, code := command(t, "status", "--json", "--data-dir", p.launch.DataDir)
 		var s map[string]any
 		if err := json.Unmarshal([]byte(out), &s); code != 0 || err != nil {
@@ -160,6 +161,7 @@ func TestStatusAndReset(t *testing.T) {
 		}
 	})
 	t.Run("invoke", func(t *testing.T) {
+		p := p.in(t)
 		payload := `{"kind":"post","tag":"invoked","endpoint":"https://x.execute-api.us-east-1.amazonaws.com/test","connectionId":"x","data":"x"}`
 		if out, code := command(t, "invoke", "probe-poster", "--payload", payload, "--data-dir", p.launch.DataDir); code != 0 {
 			t.Logf("exit code %d\n%s", code, out)
@@ -167,11 +169,13 @@ func TestStatusAndReset(t *testing.T) {
 		p.recorded("post", "invoked")
 	})
 	t.Run("reset refuses while it runs", func(t *testing.T) {
+		p := p.in(t)
 		if out, code := command(t, "reset", "--yes", "--data-dir", p.launch.DataDir); code == 0 {
 			t.Errorf("reset succeeded under a running instance:\n%s", out)
 		}
 	})
 	t.Run("reset clears", func(t *testing.T) {
+		p := p.in(t)
 		p.stop()
 		if out, code := command(t, "status", "--json", "--data-dir", p.launch.DataDir); code != 3 {
 			t.Errorf("status of what does not run: exit code %d\n%s", code, out)

@@ -6,7 +6,7 @@ else gets the message by a signed POST to {CALLBACK_URL}/@connections/{id}.
 import datetime, hashlib, hmac, os, urllib.error, urllib.parse, urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-CALLBACK_URL = os.environ.get("CALLBACK_URL", "http://localhost:3001/dev")
+CALLBACK_URL = os.environ.get("CALLBACK_URL", "http://localhost:3001/Prod")
 REGION = os.environ.get("AWS_REGION", "us-east-1")
 KEY_ID = os.environ.get("AWS_ACCESS_KEY_ID", "AKIALOCALLOCALLOCAL0")
 SECRET = os.environ.get("AWS_SECRET_ACCESS_KEY", "local")

@@ -1,6 +1,7 @@
 // Handlers that behave and misbehave on request. What they saw goes into
 // $RECORD_FILE, one JSON line each, so that it survives whatever happens to them.
 const fs = require("node:fs");
+const http = require("node:http");
 const { ApiGatewayManagementApiClient, PostToConnectionCommand } = require("@aws-sdk/client-apigatewaymanagementapi");
 const { LambdaClient, InvokeCommand } = require("@aws-sdk/client-lambda");
 
@@ -112,11 +113,33 @@ async function fault(kind) {
       return { statusCode: 200, body: "before the rejection" };
     case "huge":
       return { statusCode: 200, body: "z".repeat(7 << 20) };
+    case "proxy": // what the function's own proxy lets through
+      return { statusCode: 200, body: JSON.stringify(await proxied(["169.254.169.254:80", "[fd00:ec2::254]:80", "example.com:443"])) };
     case "stack":
       return (function deeper() {
         return deeper();
       })();
   }
+}
+
+// proxied asks $HTTPS_PROXY for tunnels; the answers' statuses by destination.
+async function proxied(destinations) {
+  const proxy = new URL(process.env.HTTPS_PROXY);
+  const token = Buffer.from(`${proxy.username}:${proxy.password}`).toString("base64");
+  const statuses = {};
+  for (const path of destinations) {
+    statuses[path] = await new Promise((resolve, reject) => {
+      const request = http.request({ host: proxy.hostname, port: proxy.port, method: "CONNECT", path, headers: { "Proxy-Authorization": `Basic ${token}` } });
+      request.on("connect", (response, socket) => {
+        socket.destroy();
+        resolve(response.statusCode);
+      });
+      request.on("response", (response) => resolve(response.statusCode));
+      request.on("error", reject);
+      request.end();
+    });
+  }
+  return statuses;
 }
 
 exports.poster = async (event) => {
