@@ -43,6 +43,18 @@ func TestParseConnRefusesOtherSpellings(t *testing.T) {
 	}
 }
 
+func TestShapes(t *testing.T) {
+	for _, c := range []struct{ got, want string }{
+		{NewUUID(), `^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`},
+		{NewTrace(0x5f), `^Root=1-0000005f-[0-9a-f]{24}$`},
+		{NewRequest(), `^[A-Za-z0-9_-]{15}=$`},
+	} {
+		if !regexp.MustCompile(c.want).MatchString(c.got) {
+			t.Errorf("%q does not match %s", c.got, c.want)
+		}
+	}
+}
+
 func TestStableIsStableAndSeparatesParts(t *testing.T) {
 	if got := Stable(10, "a", "bc"); got != "fglrscqyli" {
 		t.Fatalf("%s: an id that differs from release to release changes every callback URL", got)

@@ -108,7 +108,7 @@ func (f *function) acquire(ctx context.Context, bytes int, mustRun bool, queued 
 func (f *function) wait(ctx context.Context, place *list.Element, mustRun bool) grant {
 	wait := place.Value.(*waiter)
 	// Not on Clock: what it waits for is code, which runs at true speed.
-	timer := time.NewTimer(maxWait)
+	timer := time.NewTimer(f.rt.cfg.QueueWait)
 	defer timer.Stop()
 	for {
 		select {

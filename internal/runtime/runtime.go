@@ -70,6 +70,8 @@ type Config struct {
 	Offline bool
 	// Cores is the number of cores to size pools for; 0 means all.
 	Cores int
+	// QueueWait bounds how long a call waits for a worker that others hold; 0 means 10 s.
+	QueueWait time.Duration
 	// InitTimeout bounds initialisation; 0 means 30 s (AWS: 10 s, on faster disks).
 	InitTimeout time.Duration
 	// IdleTimeout ends workers that have had nothing to do; 0 means 15 min.
@@ -159,6 +161,9 @@ func New(cfg Config) (*Runtime, error) {
 			return nil, fmt.Errorf("runtime: no directory for the SDKs: %w", err)
 		}
 		cfg.CacheDir = filepath.Join(dir, "livegate")
+	}
+	if cfg.QueueWait == 0 {
+		cfg.QueueWait = maxWait
 	}
 	if cfg.InitTimeout == 0 {
 		cfg.InitTimeout = 30 * time.Second

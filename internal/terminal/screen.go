@@ -11,11 +11,25 @@ import (
 // Screen is one output shared by a log and by the progress of long steps. On a
 // terminal the steps in progress stand in a block below the log with a spinner; elsewhere
 // each step is a plain line when it begins and one when it ends.
+//
+// Log never waits for the terminal: whoever logs may be answering a client, and a
+// terminal stands still for as long as somebody holds Ctrl-S. Entries wait in a
+// bounded queue and leave in batches; beyond it the newest are dropped, and the
+// screen says how many.
 type Screen struct {
 	w    io.Writer
 	look Look
 	stop chan struct{}
+	wake chan struct{} // capacity 1: entries are waiting
 	idle sync.WaitGroup
+
+	queue struct { // its lock is never held while writing
+		sync.Mutex
+		entries []Entry
+		bytes   int
+		dropped int
+		closed  bool // nobody drains any more: Log writes itself
+	}
 
 	mu     sync.Mutex
 	log    Log
@@ -35,14 +49,19 @@ const spin = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
 // NewScreen starts a screen on w. Close it.
 func NewScreen(w io.Writer, look Look) *Screen {
-	s := &Screen{w: w, look: look, stop: make(chan struct{}), log: Log{Look: look}}
-	if look.Interactive {
-		s.idle.Go(s.run)
-	}
+	s := &Screen{w: w, look: look, stop: make(chan struct{}), wake: make(chan struct{}, 1), log: Log{Look: look}}
+	s.idle.Go(s.run)
 	return s
 }
 
-// Close removes what is in progress and ends the spinner. Later writes still work.
+// Bounds of entries that wait for the terminal.
+const (
+	maxEntries = 10_000
+	maxText    = 8 << 20
+)
+
+// Close writes what waits, removes what is in progress and ends the spinner.
+// Later writes still work.
 func (s *Screen) Close() {
 	s.mu.Lock()
 	if s.closed {
@@ -50,6 +69,10 @@ func (s *Screen) Close() {
 		return
 	}
 	s.closed = true
+	s.queue.Lock()
+	s.queue.closed = true
+	s.queue.Unlock()
+	s.flush()
 	s.erase()
 	s.steps = nil
 	s.mu.Unlock()
@@ -57,8 +80,57 @@ func (s *Screen) Close() {
 	s.idle.Wait()
 }
 
-// Log prints one entry.
-func (s *Screen) Log(e Entry) { s.print(func() string { return s.log.Line(e) }) }
+// Log prints one entry, soon. It never blocks.
+func (s *Screen) Log(e Entry) {
+	q := &s.queue
+	q.Lock()
+	if q.closed {
+		q.entries = append(q.entries, e)
+		q.Unlock()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.flush()
+		return
+	}
+	if len(q.entries) >= maxEntries || q.bytes+len(e.Text) > maxText {
+		q.dropped++
+		q.Unlock()
+		return
+	}
+	q.entries = append(q.entries, e)
+	q.bytes += len(e.Text)
+	first := len(q.entries) == 1
+	q.Unlock()
+	if first {
+		select {
+		case s.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// flush writes what waits. The caller holds mu.
+func (s *Screen) flush() {
+	q := &s.queue
+	q.Lock()
+	entries, dropped := q.entries, q.dropped
+	q.entries, q.bytes, q.dropped = nil, 0, 0
+	q.Unlock()
+	if len(entries) == 0 {
+		return
+	}
+	var text strings.Builder
+	for _, e := range entries {
+		text.WriteString(s.log.Line(e))
+	}
+	if dropped > 0 {
+		text.WriteString(s.log.Line(Entry{At: entries[len(entries)-1].At, Level: "warn", Source: "livegate",
+			Text: fmt.Sprintf("%d log lines are not shown: the terminal was too slow for them", dropped)}))
+	}
+	s.erase()
+	s.write(text.String())
+	s.draw()
+}
 
 // Reserve is Log.Reserve.
 func (s *Screen) Reserve(names ...string) {
@@ -67,14 +139,22 @@ func (s *Screen) Reserve(names ...string) {
 	s.log.Reserve(names...)
 }
 
-// Print prints text as it is; it should end in \n.
-func (s *Screen) Print(text string) { s.print(func() string { return text }) }
+// Print prints text as it is, after the entries logged before it; it should end in \n.
+func (s *Screen) Print(text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.flush()
+	s.erase()
+	s.write(text)
+	s.draw()
+}
 
 // Step says that a long step is in progress; again with the same name to show
 // another detail.
 func (s *Screen) Step(name, detail string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.flush()
 	name, detail = s.look.plain(name), s.look.plain(detail)
 	for _, st := range s.steps {
 		if st.name == name {
@@ -95,6 +175,7 @@ func (s *Screen) Step(name, detail string) {
 func (s *Screen) Done(name, detail string, took time.Duration, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.flush()
 	name, detail = s.look.plain(name), s.look.plain(detail)
 	kept := s.steps[:0]
 	for _, st := range s.steps {
@@ -133,12 +214,19 @@ func Took(d time.Duration) string {
 }
 
 func (s *Screen) run() {
-	tick := time.NewTicker(100 * time.Millisecond)
+	tick := time.NewTicker(100 * time.Millisecond) // of the spinner
+	if !s.look.Interactive {
+		tick.Stop()
+	}
 	defer tick.Stop()
 	for {
 		select {
 		case <-s.stop:
 			return
+		case <-s.wake:
+			s.mu.Lock()
+			s.flush()
+			s.mu.Unlock()
 		case <-tick.C:
 			s.mu.Lock()
 			if len(s.steps) > 0 && !s.closed {
@@ -148,14 +236,6 @@ func (s *Screen) run() {
 			s.mu.Unlock()
 		}
 	}
-}
-
-func (s *Screen) print(text func() string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.erase()
-	s.write(text())
-	s.draw()
 }
 
 func (s *Screen) redraw() {

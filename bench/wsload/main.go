@@ -1,0 +1,45 @@
+// Command wsload measures Livegate beside a peer. It starts each server itself,
+// loads it over loopback, checks every reply byte for byte, and reads what the
+// server's processes cost from /proc. Linux only.
+//
+//	wsload echo    -livegate BIN -peer DIR …   one Node function, echoed through a two-way route
+//	wsload startup -livegate BIN -app DIR …    time to ready, and until an edit is live
+//
+// Raw results go to -out as JSON lines, a summary to stdout. ../README.md says
+// how to read both; ../run.sh runs everything.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:])
+	stop()
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		os.Exit(2)
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "\nwsload:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	if len(args) > 0 {
+		switch args[0] {
+		case "echo":
+			return runEcho(ctx, args[1:])
+		case "startup":
+			return runStartup(ctx, args[1:])
+		}
+	}
+	return errors.New("which benchmark? wsload echo or wsload startup; -h after it lists its flags")
+}
