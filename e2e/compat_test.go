@@ -10,14 +10,20 @@ import (
 // public applications too (see compat/README.md).
 func TestCompatRunner(t *testing.T) {
 	dir := npmInstall(t, "../compat")
-	tests := exec.Command("node", "--test", "test/")
-	tests.Dir = dir
-	if out, err := tests.CombinedOutput(); err != nil {
-		t.Fatalf("the runner's own tests: %v\n%s", err, out)
-	}
+	t.Run("its own tests", func(t *testing.T) {
+		tests := exec.Command("node", "--test", "test/")
+		tests.Dir = dir
+		if out, err := tests.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	})
+	t.Run("public applications", func(t *testing.T) { runPublicApps(t, dir) })
+}
+
+func runPublicApps(t *testing.T, dir string) {
 	apps := os.Getenv("LIVEGATE_COMPAT_APPS")
 	if apps == "" {
-		t.Skip("LIVEGATE_COMPAT_APPS names no directory of checkouts: the public applications are not run")
+		t.Skip("LIVEGATE_COMPAT_APPS names no directory of checkouts")
 	}
 	args := []string{"run.mjs", "--livegate", binary, "--apps", apps}
 	if article := os.Getenv("LIVEGATE_COMPAT_ARTICLE"); article != "" {

@@ -3,9 +3,11 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -114,6 +116,13 @@ func TestKillRunsDisconnectAtTheNextStart(t *testing.T) {
 		}
 	}
 	p.kill()
+	worker := p.recorded("connect", "open").PID
+	eventually(t, frameWithin, func() error {
+		if err := syscall.Kill(worker, 0); !errors.Is(err, syscall.ESRCH) {
+			return fmt.Errorf("the function's process %d outlives livegate (%v)", worker, err)
+		}
+		return nil
+	})
 	if err := os.Remove(hang); err != nil {
 		t.Fatal(err)
 	}

@@ -260,6 +260,7 @@ type record struct {
 	Status       int             `json:"status"` // of a post
 	Error        string          `json:"error"`
 	Millis       int             `json:"millis"`
+	PID          int             `json:"pid"` // of the worker
 	Event        json.RawMessage `json:"event"`
 }
 

@@ -1,7 +1,11 @@
 package e2e
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -187,6 +191,41 @@ func TestStatusAndReset(t *testing.T) {
 			t.Errorf("state.db is still there (%v)", err)
 		}
 	})
+}
+
+// connect as a script uses it: lines in, frames out, an exit code.
+func TestConnectCommand(t *testing.T) {
+	p := startProbe(t, launch{}, nil)
+	ctx, cancel := context.WithTimeout(t.Context(), frameWithin)
+	defer cancel()
+	cmd := livegate(ctx, "connect", p.url("mode=protocol&protocol=v2&tag=cli"), "--subprotocol", "v2", "-H", "X-Token: secret")
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := &output{}
+	cmd.Stdout, cmd.Stderr = out, out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(stdin, `{"action":"echo","data":"hello from a pipe"}`+"\n"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, frameWithin, func() error {
+		if !strings.Contains(out.String(), "hello from a pipe") {
+			return fmt.Errorf("no answer in %q", out)
+		}
+		return nil
+	})
+	if err := errors.Join(stdin.Close(), cmd.Wait()); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if !strings.Contains(string(p.recorded("connect", "cli").Event), `"X-Token":"secret"`) {
+		t.Error("the header did not arrive")
+	}
+	if out, code := command(t, "connect", p.url("mode=status&status=403")); code != 1 || !strings.Contains(out, "403") {
+		t.Errorf("a refused handshake: exit code %d\n%s", code, out)
+	}
 }
 
 func TestValidate(t *testing.T) {

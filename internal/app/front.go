@@ -57,7 +57,12 @@ func (a *App) front(app *model.App) http.Handler {
 	})
 	f.console = console.New()
 	for host, addr := range a.cfg.MapHosts {
-		f.mapped[hostOnly(host)] = httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: addr})
+		fixture := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: addr})
+		fixture.ErrorHandler = func(w http.ResponseWriter, r *http.Request, err error) {
+			a.note("error", "livegate", "%s is mapped to %s, which does not answer: %v", r.Host, addr, err)
+			http.Error(w, fmt.Sprintf("%s is mapped to %s, which does not answer", r.Host, addr), http.StatusBadGateway)
+		}
+		f.mapped[hostOnly(host)] = fixture
 	}
 	guarded := a.guard.Wrap(f)
 	a.proxy = intercept.New(intercept.Config{

@@ -43,6 +43,9 @@ import (
 // MaxPayload is the largest message in bytes.
 const MaxPayload = 128 << 10
 
+// maxDrained is how much of an oversized body is read before it is refused.
+const maxDrained = 8 << 20
+
 // Registry holds the connections; *registry.Registry does.
 type Registry interface {
 	Post(ctx context.Context, apiID, stage string, c id.Conn, data []byte, inConnect bool) error
@@ -99,7 +102,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, err)
 		return
 	}
-	body, err := read(w, r)
+	body, err := read(r)
 	if err != nil {
 		refuse(w, err)
 		return
@@ -126,20 +129,23 @@ func (h *Handler) signer(r *http.Request) (string, error) {
 }
 
 // read reads a message, bounded.
-func read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+func read(r *http.Request) ([]byte, error) {
 	if r.Method != http.MethodPost {
 		return nil, nil
 	}
 	tooLarge := fault.New(fault.TooLarge, "Message too long: a payload may have %d bytes", MaxPayload)
-	if r.ContentLength > MaxPayload {
-		return nil, tooLarge
-	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxPayload))
-	if _, over := errors.AsType[*http.MaxBytesError](err); over {
-		return nil, tooLarge
-	}
+	body, err := io.ReadAll(io.LimitReader(r.Body, MaxPayload+1))
 	if err != nil {
 		return nil, fault.New(fault.BadRequest, "The request body could not be read")
+	}
+	if len(body) > MaxPayload {
+		// Clients send all of it before they read: an answer given and a connection
+		// closed while they write is a broken pipe to them, not a 413.
+		_, err = io.CopyN(io.Discard, r.Body, maxDrained)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return nil, fault.New(fault.BadRequest, "The request body could not be read")
+		}
+		return nil, tooLarge
 	}
 	return body, nil
 }

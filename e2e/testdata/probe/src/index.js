@@ -20,7 +20,7 @@ exports.connect = async (event) => {
   const { connectionId, requestId } = event.requestContext;
   const tag = query.tag ?? "";
   fs.writeFileSync(tagFile(connectionId), tag);
-  record({ kind: "connect", tag, connectionId, requestId, event });
+  record({ kind: "connect", tag, connectionId, requestId, event, pid: process.pid });
   switch (query.mode) {
     case "status":
       return { statusCode: Number(query.status), body: "refused" };
