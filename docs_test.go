@@ -56,3 +56,23 @@ func TestEveryProofNamedInDocsExists(t *testing.T) {
 		t.Errorf("only %d proofs found: has the table's form changed?", claims)
 	}
 }
+
+func TestEveryDependencyHasItsReason(t *testing.T) {
+	mod, err := os.ReadFile("go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	adr, err := os.ReadFile("docs/adr/0002-dependencies.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	direct := regexp.MustCompile(`(?m)^\t(\S+) v\S+$`).FindAllStringSubmatch(string(mod), -1)
+	if len(direct) < 10 {
+		t.Fatalf("%d direct dependencies found in go.mod", len(direct))
+	}
+	for _, m := range direct {
+		if !strings.Contains(string(adr), "`"+m[1]+"`") {
+			t.Errorf("%s has no line in docs/adr/0002-dependencies.md: why this one?", m[1])
+		}
+	}
+}
