@@ -62,7 +62,8 @@ func (k Kind) Element() Kind {
 	return None
 }
 
-// MaxDepth is how deep lists and maps may nest.
+// MaxDepth is how deep lists and maps may nest. Documents from outside are
+// checked as they are read; whoever builds new ones asks [Map.Depth].
 const MaxDepth = 32
 
 // Value is one attribute value. Which field holds it depends on Kind.
@@ -119,6 +120,30 @@ func (m Map) Without(name string) Map {
 	out := make(Map, 0, len(m)-1)
 	out = append(out, m[:i]...)
 	return append(out, m[i+1:]...)
+}
+
+// Depth is how many lists and maps of m stand inside each other: 0 when all its
+// values are scalars or sets.
+func (m Map) Depth() int {
+	n := 0
+	for i := range m {
+		n = max(n, m[i].Value.depth())
+	}
+	return n
+}
+
+func (v Value) depth() int {
+	switch v.Kind {
+	case M:
+		return 1 + v.Map.Depth()
+	case L:
+		n := 0
+		for i := range v.List {
+			n = max(n, v.List[i].depth())
+		}
+		return 1 + n
+	}
+	return 0
 }
 
 // Document is a map of values as a request gave it. A value that breaks

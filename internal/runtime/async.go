@@ -13,6 +13,7 @@ import (
 
 const (
 	maxAsync    = 10_000        // events waiting or running, over all functions
+	maxHeld     = 256 << 20     // and the bytes of their payloads
 	asyncMaxAge = 6 * time.Hour // Lambda's default MaximumEventAgeInSeconds
 	asyncRetry  = time.Minute   // before the first retry; twice that before the second
 )
@@ -21,7 +22,7 @@ const (
 // AsyncRetries), one and then two minutes later; a throttled event is retried
 // after 1 s, 2 s, … up to 5 min, until it is AsyncMaxAge old. The tag of the
 // caller is not inherited. Errors: fault.NotFound, TooLarge (above 1 MB),
-// Throttled when 10 000 events wait, Unavailable while stopping.
+// Throttled when 10 000 events or 256 MB of them wait, Unavailable while stopping.
 //
 // Events are held in memory: those not finished when the process ends are lost,
 // and Close says how many.
@@ -44,12 +45,17 @@ func (r *Runtime) InvokeAsync(_ context.Context, inv model.Invocation) error {
 	if r.closed {
 		return fault.New(fault.Unavailable, "livegate is stopping")
 	}
-	if r.async.Add(1) > maxAsync {
+	size := int64(len(inv.Payload))
+	leave := func() {
 		r.async.Add(-1)
+		r.held.Add(-size)
+	}
+	if waiting, held := r.async.Add(1), r.held.Add(size); waiting > maxAsync || held > maxHeld {
+		leave()
 		return throttled()
 	}
 	r.tasks.Go(func() {
-		defer r.async.Add(-1)
+		defer leave()
 		r.deliverAsync(f, inv)
 	})
 	return nil

@@ -165,6 +165,41 @@ func TestNpmInstallFallsBackWithoutLock(t *testing.T) {
 	}
 }
 
+// npm runs "install" and "prepare" of a "file:" package in the package's own
+// folder, which is the user's.
+func TestLocalPackagesAreNotWrittenTo(t *testing.T) {
+	need(t, "node")
+	need(t, "npm")
+	s := prepareStand(t, Config{Offline: true}, map[string]string{
+		"fn/index.js":      `exports.handler = async () => require('@own/lib');`,
+		"fn/package.json":  `{"name":"fn","version":"1.0.0","dependencies":{"@own/lib":"file:../lib"}}`,
+		"lib/index.js":     `module.exports = 'local';`,
+		"lib/package.json": `{"name":"@own/lib","version":"1.0.0","scripts":{"install":"touch installed","prepare":"touch prepared"}}`,
+	}, &model.Function{CodeDir: "fn"})
+	before := sums(t, s.dir)
+	if err := s.Deploy(t.Context(), s.app); err != nil {
+		t.Fatal(err)
+	}
+	s.want("fn", "{}", `"local"`)
+	if after := sums(t, s.dir); after != before {
+		t.Errorf("the user's tree changed:\n%s\nwas:\n%s", after, before)
+	}
+}
+
+// A directory that is itself a link ("current") was read as the link, and said
+// to hold no handler.
+func TestCodeDirectoryMayBeALink(t *testing.T) {
+	need(t, "node")
+	s := prepareStand(t, Config{}, map[string]string{"v1/index.js": `exports.handler = async () => 'linked';`}, &model.Function{CodeDir: "current"})
+	if err := os.Symlink("v1", filepath.Join(s.dir, "current")); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Deploy(t.Context(), s.app); err != nil {
+		t.Fatal(err)
+	}
+	s.want("fn", "{}", `"linked"`)
+}
+
 func TestRequirementsThatCannotBeInstalled(t *testing.T) {
 	need(t, "python3")
 	s := newStand(t, Config{Offline: true}, map[string]string{

@@ -48,7 +48,7 @@ type function struct {
 
 // waiter is an invocation without a worker.
 type waiter struct {
-	got   chan grant // capacity 1
+	got   chan grant // capacity 1; sent to under mu, together with leaving the queue
 	bytes int
 }
 
@@ -167,15 +167,18 @@ func (f *function) leave(place *list.Element, throttle bool) (g grant, ok bool) 
 	return grant{}, false
 }
 
-// next takes the head of the queue; nil when it is empty. Caller holds mu.
-func (f *function) next() *waiter {
+// serve ends the wait of the head of the queue with g; false when nobody waits.
+// Caller holds mu, which is what makes it safe: were the grant sent later, leave
+// could come in between, find nothing, and the worker would belong to nobody.
+func (f *function) serve(g grant) bool {
 	e := f.waiting.Front()
 	if e == nil {
-		return nil
+		return false
 	}
 	wait := f.waiting.Remove(e).(*waiter)
 	f.bytes -= wait.bytes
-	return wait
+	wait.got <- g // has room: a waiter is granted once
+	return true
 }
 
 // startMore starts workers for those who wait, within the bound. Caller holds mu.
@@ -192,7 +195,8 @@ func (f *function) startMore() {
 func (f *function) start(rev *revision) {
 	w, failure := f.rt.startWorker(f, rev)
 	f.mu.Lock()
-	if f.rev == rev {
+	current := f.rev == rev
+	if current {
 		f.starting--
 	}
 	if failure == nil {
@@ -200,19 +204,16 @@ func (f *function) start(rev *revision) {
 		f.release(w)
 		return
 	}
-	if f.rev == rev {
-		f.live--
+	defer f.mu.Unlock()
+	if !current { // those who wait get workers of the new code, see swap
+		return
 	}
-	head := f.next()
-	f.startMore()
-	if head != nil {
+	f.live--
+	if f.serve(grant{failure: failure}) {
 		f.invocations++
 		f.errors++
 	}
-	f.mu.Unlock()
-	if head != nil {
-		head.got <- grant{failure: failure}
-	}
+	f.startMore()
 }
 
 // release takes back a worker after an invocation (or after its start): the
@@ -226,9 +227,8 @@ func (f *function) release(w *worker) {
 		w.kill()
 		return
 	}
-	if head := f.next(); head != nil {
+	if f.serve(grant{w: w}) {
 		f.mu.Unlock()
-		head.got <- grant{w: w}
 		return
 	}
 	w.idleSince = f.rt.cfg.Clock.Now()
@@ -277,14 +277,10 @@ func (f *function) close() {
 	f.closed = true
 	old := f.idle
 	f.idle = nil
-	var refused []*waiter
-	for wait := f.next(); wait != nil; wait = f.next() {
-		refused = append(refused, wait)
+	refusal := grant{err: fault.New(fault.Unavailable, "function %s was removed or livegate is stopping", f.name)}
+	for f.serve(refusal) {
 	}
 	f.mu.Unlock()
-	for _, wait := range refused {
-		wait.got <- grant{err: fault.New(fault.Unavailable, "function %s was removed or livegate is stopping", f.name)}
-	}
 	for _, w := range old {
 		w.kill()
 	}

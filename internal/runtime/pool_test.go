@@ -344,3 +344,121 @@ func TestCloseKillsWhatDoesNotFinish(t *testing.T) {
 		t.Errorf("second Close: %v", err)
 	}
 }
+
+// A worker that was handed to a caller between "leave the queue" and "take the
+// grant" belonged to nobody afterwards: with a few callers that gave up, all
+// workers of a function were busy for ever, and it answered nothing any more.
+func TestGivingUpNeverLosesAWorker(t *testing.T) {
+	rev := &revision{fn: &model.Function{Reserved: 1}, output: &build.Output{}}
+	f := &function{rt: &Runtime{bound: 1}, rev: rev, live: 1}
+	w := &worker{fn: f, rev: rev}
+	for i := range 20_000 {
+		ctx, cancel := context.WithCancel(t.Context())
+		got, queued := make(chan grant), make(chan struct{})
+		go func() { got <- f.acquire(ctx, 1, false, func() { close(queued) }) }()
+		<-queued
+		go cancel()
+		f.release(w)
+		g := <-got
+		if idle := len(f.idle); g.w == nil && idle != 1 || g.w != nil && idle != 0 {
+			t.Fatalf("round %d: granted %v, %d idle: the worker is lost", i, g.w != nil, idle)
+		}
+		f.idle = nil
+		if f.bytes != 0 {
+			t.Fatalf("round %d: %d bytes wait in an empty queue", i, f.bytes)
+		}
+	}
+}
+
+// A save in the middle of a slow start: the old code's failure was answered to a
+// caller for whom the new code was already starting.
+func TestOldCodeFailsForNobodyAfterAReload(t *testing.T) {
+	need(t, "node")
+	slow := func(ms int, then string) string {
+		return fmt.Sprintf("require('fs').writeFileSync(process.env.MARK, ''); const until = Date.now() + %d; while (Date.now() < until); %s", ms, then)
+	}
+	mark := filepath.Join(t.TempDir(), "started")
+	s := newStand(t, Config{}, js(slow(600, "throw new Error('old');")), &model.Function{Env: map[string]string{"MARK": mark}})
+	result := make(chan string)
+	go func() { result <- string(s.call("fn", "{}").Payload) }()
+	s.until(func() bool { _, err := os.Stat(mark); return err == nil })
+	s.write("index.js", slow(1200, "exports.handler = async () => 'new';"))
+	if names, err := s.Reload(t.Context(), []string{filepath.Join(s.dir, "index.js")}); err != nil || len(names) != 1 {
+		t.Fatalf("Reload = %v, %v", names, err)
+	}
+	if got := <-result; got != `"new"` {
+		t.Errorf("the waiting caller got %s", got)
+	}
+}
+
+// Close found workers that were known but had no process yet, and died of it.
+func TestCloseWhileWorkersStart(t *testing.T) {
+	need(t, "node")
+	for i := range 12 {
+		s := newStand(t, Config{}, js(sleeper), &model.Function{})
+		var callers sync.WaitGroup
+		for range 8 {
+			callers.Go(func() {
+				s.Invoke(context.Background(), model.Invocation{Function: "fn"})
+			})
+		}
+		s.until(func() bool { return i%2 == 0 || len(s.liveWorkers()) > i/2 })
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		s.Close(ctx)
+		callers.Wait()
+	}
+}
+
+// A start that failed left a worker that Close could wait for in vain.
+func TestFailedStartIsSettled(t *testing.T) {
+	r, err := New(Config{DataDir: t.TempDir(), CacheDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close(t.Context())
+	f := &function{rt: r, name: "fn"}
+	f.rev = &revision{fn: &model.Function{Name: "fn"}, output: &build.Output{Command: []string{filepath.Join(t.TempDir(), "absent")}, Frames: true}}
+	w := &worker{rt: r, fn: f, rev: f.rev, identity: newIdentity(), started: make(chan struct{}), gone: make(chan struct{})}
+	if err := w.launch(); err == nil {
+		t.Fatal("an absent program started")
+	}
+	<-w.gone
+	w.kill()
+	if n := len(r.liveWorkers()); n != 0 {
+		t.Errorf("%d workers are left", n)
+	}
+}
+
+// Functions print and return the name of their log stream, which nobody takes
+// for a secret: it used to be made of all but four digits of the proxy's password.
+func TestLogStreamTellsNoSecret(t *testing.T) {
+	need(t, "node")
+	s := newStand(t, Config{}, js(`exports.handler = async (e, c) => c.logStreamName;`), &model.Function{})
+	stream := string(s.call("fn", "{}").Payload)
+	_, name, ok := strings.Cut(strings.Trim(stream, `"`), "/[$LATEST]")
+	if !ok || len(name) != 32 {
+		t.Errorf("%s is not in Lambda's form", stream)
+	}
+	for _, w := range s.liveWorkers() {
+		for i := range len(name) - 7 {
+			if part := name[i : i+8]; strings.Contains(w.identity.ProxySecret, part) || strings.Contains(w.identity.SecretKey, part) {
+				t.Errorf("%s holds %s of a secret", stream, part)
+			}
+		}
+	}
+}
+
+// 10 000 events of 1 MB each would be 10 GB: their bytes are bounded too.
+func TestAsyncEventsAreBoundedInBytes(t *testing.T) {
+	need(t, "node")
+	s := newStand(t, Config{}, js(sleeper), &model.Function{})
+	s.held.Store(maxHeld - 3)
+	if err := s.InvokeAsync(t.Context(), model.Invocation{Function: "fn", Payload: []byte("1234")}); !fault.Is(err, fault.Throttled) {
+		t.Errorf("err = %v", err)
+	}
+	if err := s.InvokeAsync(t.Context(), model.Invocation{Function: "fn", Payload: []byte("{ }")}); err != nil {
+		t.Error(err)
+	}
+	s.until(func() bool { return s.held.Load() == maxHeld-3 && s.async.Load() == 0 })
+}

@@ -156,6 +156,29 @@ func TestMakefileBuildsOnACopy(t *testing.T) {
 	}
 }
 
+// "npm ci" in a Makefile empties node_modules. The copy that make ran on had a
+// link there, and the user's packages were gone.
+func TestMakefileGetsPackagesOfItsOwn(t *testing.T) {
+	need(t, "make")
+	need(t, "node")
+	s := prepareStand(t, Config{}, map[string]string{
+		"Makefile":                               "build-fn:\n\ttest -f node_modules/a/node_modules/b/index.js\n\tcp index.js $(ARTIFACTS_DIR)\n\trm -rf node_modules/*\n",
+		"index.js":                               `exports.handler = async () => "made";`,
+		"node_modules/a/node_modules/b/index.js": "1",
+	}, &model.Function{Build: model.Build{Method: "makefile"}})
+	if err := os.Symlink("../../..", filepath.Join(s.dir, "node_modules/a/node_modules/b/node_modules")); err != nil {
+		t.Fatal(err)
+	}
+	before := sums(t, s.dir)
+	if err := s.Deploy(t.Context(), s.app); err != nil {
+		t.Fatal(err)
+	}
+	s.want("fn", "{}", `"made"`)
+	if after := sums(t, s.dir); after != before {
+		t.Errorf("the user's tree changed:\n%s\nwas:\n%s", after, before)
+	}
+}
+
 // A go.mod without go.sum must not make the go command write one into the tree.
 func TestGoFallsBackToACopy(t *testing.T) {
 	need(t, "go")

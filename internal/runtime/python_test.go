@@ -112,3 +112,30 @@ func TestPythonInitFailures(t *testing.T) {
 	s.want("inline", "", `"inline"`)
 	s.line("python2.7 runs on Python 3.")
 }
+
+// A child made by multiprocessing inherits the bootstrap's pipe. Its prints and
+// its parent's tore each other's frames apart, and the worker was stopped for
+// "garbage" in the middle of a sound invocation.
+func TestPythonForkedChildPrints(t *testing.T) {
+	need(t, "python3")
+	s := newStand(t, Config{}, map[string]string{"index.py": `
+import multiprocessing, os
+def child():
+    for _ in range(100): print("c" * 20000)
+    print("from the child")
+def handler(event, context):
+    if event == "returns":
+        pid = os.fork()
+        if pid: os.waitpid(pid, 0)
+        return "once"
+    p = multiprocessing.get_context("fork").Process(target=child)
+    p.start()
+    for _ in range(100): print("p" * 20000)
+    p.join()
+    return "joined"
+`}, &model.Function{Runtime: "python3.11"})
+	s.want("fn", "{}", `"joined"`)
+	s.line("from the child")
+	s.want("fn", `"returns"`, `"once"`)
+	s.want("fn", `"returns"`, `"once"`)
+}

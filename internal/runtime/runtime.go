@@ -133,6 +133,7 @@ type Runtime struct {
 	cancel  context.CancelFunc
 	tasks   sync.WaitGroup // asynchronous invocations, worker starts, sweeper
 	async   atomic.Int64   // events waiting or running
+	held    atomic.Int64   // and the bytes of their payloads
 
 	deploying sync.Mutex // one Deploy or Reload at a time
 	hook      string     // the hook's configuration; guarded by deploying

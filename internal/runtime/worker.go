@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 	"sync"
 	"time"
 
+	"github.com/livegate/livegate/internal/id"
 	"github.com/livegate/livegate/internal/model"
 )
 
@@ -59,7 +61,7 @@ func (r *Runtime) startWorker(f *function, rev *revision) (w *worker, failure *m
 		started: make(chan struct{}), gone: make(chan struct{}),
 	}
 	w.identity.Function = rev.fn
-	w.stream = r.cfg.Clock.Now().UTC().Format("2006/01/02") + "/[$LATEST]" + w.identity.ProxySecret[:32]
+	w.stream = r.cfg.Clock.Now().UTC().Format("2006/01/02") + "/[$LATEST]" + strings.ReplaceAll(id.NewUUID(), "-", "")
 	if err := w.launch(); err != nil {
 		r.event("error", f.name, "", "cannot start: "+err.Error())
 		return nil, failed("Runtime.InvalidEntrypoint", fmt.Sprintf("function %s cannot start: %v", f.name, err))
@@ -130,11 +132,7 @@ func (w *worker) launch() error {
 	prepare(cmd)
 	w.cmd = cmd
 
-	w.rt.mu.Lock()
-	w.rt.workers[w.identity.AccessKeyID] = w
-	w.rt.mu.Unlock()
-	if err := w.rt.spawn.start(cmd); err != nil {
-		w.forget()
+	if err := w.spawn(); err != nil {
 		w.link.stop()
 		stdout.Close()
 		stderr.Close()
@@ -148,6 +146,24 @@ func (w *worker) launch() error {
 		go p.read()
 	}
 	return nil
+}
+
+// spawn makes the worker known, because its process may call at once, and starts
+// the process. It holds mu meanwhile: Close may find the worker already, and its
+// kill has to wait until there is a process to kill.
+func (w *worker) spawn() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.rt.mu.Lock()
+	w.rt.workers[w.identity.AccessKeyID] = w
+	w.rt.mu.Unlock()
+	err := w.rt.spawn.start(w.cmd)
+	if err != nil {
+		w.dead, w.reaped = true, true
+		w.forget()
+		close(w.gone)
+	}
+	return err
 }
 
 // outputs gives cmd pipes for stdout and stderr. Not cmd.StdoutPipe: Wait would
@@ -331,6 +347,7 @@ func (w *worker) onError(c *call, object []byte) {
 // onFatal is a process about to exit. busy says whether it was running an
 // invocation: if not, one that was just handed over never began.
 func (w *worker) onFatal(object []byte, busy bool) {
+	w.bury() // first: what is handed over from here on goes to another worker
 	w.mu.Lock()
 	c := w.call
 	w.fatal = object

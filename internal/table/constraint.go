@@ -195,6 +195,10 @@ func (t *state) checkIndexKeys(item attr.Map, updated bool) error {
 				return invalid("One or more parameter values were invalid: Type mismatch for Index Key %s Expected: %s Actual: %s IndexName: %s", name, i.key.kind(name), v.Kind, i.name)
 			case v.Kind != attr.N && v.Str == "":
 				return invalid("One or more parameter values are not valid. A value specified for a secondary index key is not supported. The AttributeValue for a key attribute cannot contain an empty %s value. IndexName: %s, IndexKey: %s", emptyWord(v.Kind), i.name, name)
+			default:
+				if err := i.key.checkLength(name, v); err != nil {
+					return err
+				}
 			}
 		}
 	}
@@ -212,15 +216,30 @@ func emptyWord(k attr.Kind) string {
 func (k keySpec) checkValues(item attr.Map) error {
 	for _, name := range k.names() {
 		v, _ := item.Get(name)
-		switch {
-		case v.Kind == attr.N:
-		case v.Str == "":
+		if v.Kind != attr.N && v.Str == "" {
 			return invalid("One or more parameter values are not valid. The AttributeValue for a key attribute cannot contain an empty %s value. Key: %s", emptyWord(v.Kind), name)
-		case name == k.hash && len(v.Str) > maxHashKey:
-			return invalid("One or more parameter values were invalid: Size of hashkey has exceeded the maximum size limit of2048 bytes")
-		case name == k.rng && len(v.Str) > maxRangeKey:
-			return invalid("One or more parameter values were invalid: Aggregated size of all range keys has exceeded the size limit of 1024 bytes")
+		}
+		if err := k.checkLength(name, v); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+func (k keySpec) checkLength(name string, v attr.Value) error {
+	switch {
+	case k.fits(name, v):
+		return nil
+	case name == k.hash:
+		return invalid("One or more parameter values were invalid: Size of hashkey has exceeded the maximum size limit of2048 bytes")
+	}
+	return invalid("One or more parameter values were invalid: Aggregated size of all range keys has exceeded the size limit of 1024 bytes")
+}
+
+// fits reports whether a key attribute's value is short enough.
+func (k keySpec) fits(name string, v attr.Value) bool {
+	if name == k.hash {
+		return len(v.Str) <= maxHashKey
+	}
+	return len(v.Str) <= maxRangeKey
 }

@@ -213,16 +213,9 @@ func (r *reader) checkStartKey(start attr.Document) error {
 		return invalid("The provided starting key is invalid: %v", start.Invalid)
 	}
 	want := uniqueNames(r.t.key.names(), r.keys().names())
-	ok := len(start.Map) == len(want)
-	for _, name := range want {
-		v, present := start.Map.Get(name)
-		kind := r.t.key.kind(name)
-		if name != r.t.key.hash && name != r.t.key.rng {
-			kind = r.keys().kind(name)
-		}
-		ok = ok && present && v.Kind == kind
-	}
-	if !ok {
+	_, inTable := r.t.key.encode(nil, start.Map)
+	_, inRead := r.keys().encode(nil, start.Map)
+	if len(start.Map) != len(want) || !inTable || !inRead {
 		return invalid("The provided starting key is invalid: The provided key element does not match the schema")
 	}
 	return nil

@@ -151,10 +151,10 @@ func spread(h uint32) uint32 {
 }
 
 // encode is the key bytes of an item; false when it lacks a key attribute or has
-// one of another type, which keeps it out of a sparse index.
+// one of another type or too long, which keeps it out of a sparse index.
 func (k keySpec) encode(dst []byte, item attr.Map) ([]byte, bool) {
 	v, ok := item.Get(k.hash)
-	if !ok || v.Kind != k.hashKind {
+	if !ok || v.Kind != k.hashKind || !k.fits(k.hash, v) {
 		return nil, false
 	}
 	dst = appendPartition(dst, v)
@@ -162,7 +162,7 @@ func (k keySpec) encode(dst []byte, item attr.Map) ([]byte, bool) {
 		return dst, true
 	}
 	v, ok = item.Get(k.rng)
-	if !ok || v.Kind != k.rngKind {
+	if !ok || v.Kind != k.rngKind || !k.fits(k.rng, v) {
 		return nil, false
 	}
 	return attr.AppendKey(dst, v), true

@@ -33,8 +33,10 @@
 package table
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -134,26 +136,39 @@ func New(cfg Config) (*Engine, error) {
 		cfg.AccountID = "000000000000"
 	}
 	e := &Engine{cfg: cfg, store: cfg.Store, tables: map[string]*state{}}
-	err := e.store.View(func(tx Tx) error {
-		var bad error
-		tx.Ascend(catalogSpace, nil, nil, func(k, v []byte) bool {
-			var def definition
-			if bad = json.Unmarshal(v, &def); bad != nil {
-				bad = fmt.Errorf("definition of table %q: %w", k, bad)
-				return false
-			}
-			e.tables[def.Name] = newState(def, &counts{})
-			return true
-		})
-		for _, t := range e.tables {
-			t.counts.load(tx, t)
-		}
-		return bad
-	})
-	if err != nil {
+	if err := e.store.View(e.load); err != nil {
 		return nil, fmt.Errorf("table.New: %w", err)
 	}
 	return e, nil
+}
+
+// load makes the catalog what the store holds.
+func (e *Engine) load(tx Tx) error {
+	tables := map[string]*state{}
+	var bad error
+	tx.Ascend(catalogSpace, nil, nil, func(k, v []byte) bool {
+		var def definition
+		if bad = json.Unmarshal(v, &def); bad != nil {
+			bad = fmt.Errorf("definition of table %q: %w", k, bad)
+			return false
+		}
+		tables[def.Name] = newState(def, &counts{})
+		return true
+	})
+	if bad != nil {
+		return bad
+	}
+	for _, t := range tables {
+		t.counts.load(tx, t)
+	}
+	e.replace(tables)
+	return nil
+}
+
+func (e *Engine) replace(tables map[string]*state) {
+	e.mu.Lock()
+	e.tables = tables
+	e.mu.Unlock()
 }
 
 // Status is one table at a glance.
@@ -197,17 +212,28 @@ func (e *Engine) publish(name string, t *state) {
 }
 
 // change runs a function that may publish; when the transaction fails after all,
-// the catalog goes back to what is on disk.
+// the catalog goes back to what is on disk. That happens on the store's writer
+// too: by the time a failed Update has returned, the writer may have published
+// other tables, and going back then would make it forget them.
 func (e *Engine) change(ctx context.Context, fn func(Tx) error) error {
-	var before map[string]*state
+	published := false
 	err := e.store.Update(ctx, func(tx Tx) error {
-		before = e.snapshot()
-		return fn(tx)
+		before := e.snapshot()
+		err := fn(tx)
+		if err != nil {
+			e.replace(before)
+		}
+		published = err == nil
+		return err
 	})
-	if err != nil && before != nil {
-		e.mu.Lock()
-		e.tables = before
-		e.mu.Unlock()
+	if err != nil && published { // the commit failed, and its neighbours' with it
+		reloaded := errors.New("nothing to write")
+		again := e.store.Update(context.WithoutCancel(ctx), func(tx Tx) error {
+			return cmp.Or(e.load(tx), reloaded)
+		})
+		if !errors.Is(again, reloaded) {
+			return errors.Join(err, again)
+		}
 	}
 	return err
 }

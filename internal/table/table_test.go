@@ -351,3 +351,127 @@ func TestProtectedTableStays(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// "Create if it is not there": the refused CreateTable put the catalog back to
+// what it had seen, after the writer had gone on, and a table created meanwhile
+// was not found any more until the next start.
+func TestRefusedCreateForgetsNoOtherTable(t *testing.T) {
+	create := func(name string) *CreateTableInput {
+		return &CreateTableInput{
+			TableName: &name, BillingMode: "PAY_PER_REQUEST",
+			AttributeDefinitions: []AttributeDefinition{{"pk", "S"}}, KeySchema: []KeySchemaElement{{"pk", "HASH"}},
+		}
+	}
+	db, err := storage.Open(filepath.Join(t.TempDir(), "state.db"), storage.Config{Fast: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	store := &lateStore{Store: Over(db)}
+	e, err := New(Config{Store: store})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.CreateTable(t.Context(), create("there")); err != nil {
+		t.Fatal(err)
+	}
+	store.late = func() {
+		if _, err := e.CreateTable(t.Context(), create("meanwhile")); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := e.CreateTable(t.Context(), create("there")); err == nil {
+		t.Error("a table was created twice")
+	}
+	if e.lookup("meanwhile") == nil {
+		t.Error("the table created meanwhile is gone")
+	}
+	// A commit that fails takes a table back, and only that one.
+	store.late = func() {
+		if err := e.store.Update(t.Context(), func(tx Tx) error { return tx.Delete(catalogSpace, []byte("lost")) }); err != nil {
+			t.Error(err)
+		}
+	}
+	store.fail = true
+	if _, err := e.CreateTable(t.Context(), create("lost")); err == nil {
+		t.Error("a commit that failed was answered")
+	}
+	if got := fmt.Sprint(e.Tables()); got != "[{meanwhile 0 0} {there 0 0}]" {
+		t.Errorf("tables: %s", got)
+	}
+}
+
+// lateStore does something before the caller of a failed Update learns of it.
+type lateStore struct {
+	Store
+	late func()
+	fail bool // the next Update that worked is said to have failed
+}
+
+func (s *lateStore) Update(ctx context.Context, fn func(Tx) error) error {
+	err := s.Store.Update(ctx, fn)
+	late := s.late
+	if s.fail {
+		s.fail, err = false, fault.New(fault.Internal, "disk full")
+	}
+	if err != nil && late != nil {
+		s.late = nil
+		late()
+	}
+	return err
+}
+
+// An item is checked for depth when it arrives, but updates can build one that
+// is deeper: it could be stored and then neither be read nor deleted.
+func TestUpdatesCannotNestTooDeep(t *testing.T) {
+	e := newEngine(t, Config{})
+	declare(t, e, chat())
+	deep := attr.String("x")
+	for range attr.MaxDepth - 1 {
+		deep = attr.Value{Kind: attr.M, Map: attr.Item(attr.Member{Name: "m", Value: deep})}
+	}
+	key := item(t, `{"pk":{"S":"a"},"sk":{"N":"1"}}`)
+	set := func(path string) error {
+		_, err := e.UpdateItem(t.Context(), &UpdateInput{Table: ptr("chat"), Key: key, Expressions: Expressions{
+			Update: ptr("SET " + path + " = :v"), Values: attr.Document{Map: attr.Item(attr.Member{Name: ":v", Value: deep})},
+		}})
+		return err
+	}
+	if err := set("m"); err != nil {
+		t.Fatal(err)
+	}
+	if err := set("m.m"); err != nil { // 32 levels
+		t.Fatal(err)
+	}
+	if err := set("m.m.m"); err == nil || !strings.Contains(fault.Message(err), "Nesting Levels") {
+		t.Errorf("33 levels: %v", err)
+	}
+	if _, err := e.DeleteItem(t.Context(), &DeleteInput{Table: ptr("chat"), Key: key}); err != nil {
+		t.Error(err)
+	}
+}
+
+// An index key of 40 KB was a key that the store cannot hold: an internal error,
+// which SDKs try again and again. One of 2 KB and a byte was accepted.
+func TestLongIndexKeysAreRefused(t *testing.T) {
+	e := newEngine(t, Config{})
+	plain := chat()
+	plain.GSIs, plain.LSIs, plain.Attributes = nil, nil, map[string]string{"pk": "S", "sk": "N"}
+	declare(t, e, plain)
+	with := func(name string, n int) string {
+		return fmt.Sprintf(`{"pk":{"S":"a"},"sk":{"N":"1"},%q:{"S":%q}}`, name, strings.Repeat("x", n))
+	}
+	putItem(t, e, with("g", 40_000)) // there before the index is: stays out of it
+	declare(t, e, chat())
+	if page := query(t, e, "byG", "g = :g", `{":g":{"S":"x"}}`, nil); page.Count != 0 {
+		t.Errorf("%d items", page.Count)
+	}
+	for wire, want := range map[string]string{with("g", 2049): "Size of hashkey", with("g", 40_000): "Size of hashkey", with("l", 1025): "Aggregated size of all range keys"} {
+		_, err := e.PutItem(t.Context(), &PutInput{Table: ptr("chat"), Item: item(t, wire)})
+		if !strings.Contains(fault.Message(err), want) {
+			t.Errorf("err = %v, want %q", err, want)
+		}
+	}
+	putItem(t, e, with("g", 2048))
+	putItem(t, e, with("l", 1024))
+}

@@ -347,6 +347,9 @@ func (w *write) apply() error {
 		if err := w.t.checkIndexKeys(w.new, true); err != nil {
 			return err
 		}
+		if w.new.Depth() > attr.MaxDepth {
+			return invalid("Nesting Levels have exceeded supported limits")
+		}
 		if w.newSize = w.new.Size(); w.newSize > MaxItem {
 			return invalid("Item size to update has exceeded the maximum allowed size")
 		}

@@ -21,14 +21,38 @@ _lock = threading.RLock()
 _leave = os._exit
 
 
+_forked = False
+
+
+def _in_child():
+    """Runs in a child that was forked off (multiprocessing): frames of two writers
+    would tear each other apart, so its words go to the plain streams."""
+    global _forked
+    _forked = True
+    os.close(IN)
+    os.close(OUT)
+
+
+os.register_at_fork(after_in_child=_in_child)
+
+
+def _write(fd, data):
+    n = os.write(fd, data)
+    while n < len(data):
+        data = data[n:]
+        n = os.write(fd, data)
+
+
 def _send(kind, body):
+    if _forked:
+        if kind != "L":
+            _leave(1)  # a child that came back from the handler
+        _write(int(body[1:2]), body[2:])
+        return
     data = struct.pack(">IB", len(body) + 1, ord(kind)) + body
     with _lock:
         try:
-            n = os.write(OUT, data)
-            while n < len(data):
-                data = data[n:]
-                n = os.write(OUT, data)
+            _write(OUT, data)
         except OSError:
             _leave(1)  # livegate is gone
 

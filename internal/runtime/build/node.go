@@ -199,21 +199,28 @@ func (b *Builder) npmInstall(ctx context.Context, function, dir string) (string,
 					}
 				}
 			}
-			if err := relocate(filepath.Join(tmp, "package.json"), dir); err != nil {
+			folders, err := relocate(filepath.Join(tmp, "package.json"), dir)
+			if err != nil {
 				return err
 			}
-			return b.npm(ctx, tmp)
+			if err := b.npm(ctx, tmp); err != nil {
+				return err
+			}
+			return folders.write(tmp)
 		})
 	})
 }
 
 // relocate adapts the package.json that was copied from dir: "file:../x" becomes
 // absolute, and the project's own scripts go, because "prepare" runs on install
-// and calls development tools (husky) that are not there.
-func relocate(file, dir string) error {
+// and calls development tools (husky) that are not there. Folders are taken out
+// of it and returned as the links that npm would make of them: npm would also
+// run their install scripts, in the user's tree.
+func relocate(file, dir string) (*tree, error) {
+	folders := &tree{}
 	fields, err := readFields(file)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	delete(fields, "scripts")
 	local := false
@@ -223,21 +230,30 @@ func relocate(file, dir string) error {
 			continue // npm says what is wrong with it
 		}
 		for dep, version := range deps {
-			if rel, ok := strings.CutPrefix(version, "file:"); ok && !filepath.IsAbs(rel) {
-				deps[dep] = "file:" + filepath.Join(dir, rel)
-				local = true
+			at, ok := strings.CutPrefix(version, "file:")
+			if !ok {
+				continue
+			}
+			local = true
+			if !filepath.IsAbs(at) {
+				at = filepath.Join(dir, at)
+			}
+			deps[dep] = "file:" + at
+			if isDir(at) && filepath.IsLocal(filepath.FromSlash(dep)) {
+				folders.add(entry{rel: nameModules + "/" + dep, link: at})
+				delete(deps, dep)
 			}
 		}
 		if fields[name], err = json.Marshal(deps); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if local { // a lock file names the relative path too
 		if err := removeLocks(filepath.Dir(file)); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return writeFields(file, fields)
+	return folders, writeFields(file, fields)
 }
 
 func readFields(file string) (map[string]json.RawMessage, error) {

@@ -140,6 +140,9 @@ func (b *Builder) onCopy(dir string, do func(copied string) error) error {
 	if err != nil {
 		return err
 	}
+	if t, err = t.unlinked(); err != nil {
+		return err
+	}
 	if err := t.write(tmp); err != nil {
 		return err
 	}

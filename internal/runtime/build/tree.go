@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -59,7 +60,9 @@ func skipped(name string) bool {
 // copied even when it lies inside (our own).
 func scan(dir, except string) (*tree, error) {
 	t := &tree{}
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+	// The directory itself may be a link (CodeUri: current): without the separator
+	// WalkDir would see that link and no code.
+	err := filepath.WalkDir(dir+string(filepath.Separator), func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -95,6 +98,39 @@ func scan(dir, except string) (*tree, error) {
 		return nil
 	})
 	return t, err
+}
+
+// unlinked is the tree with its node_modules as files of their own, for tools
+// that may write to them: through a link they would write to the user's. above
+// are the directories that this one is a part of; a link back to them stays one.
+func (t *tree) unlinked(above ...string) (*tree, error) {
+	out := &tree{}
+	for _, e := range t.entries {
+		if e.link == "" || path.Base(e.rel) != nameModules || !isDir(e.link) {
+			out.add(e)
+			continue
+		}
+		real, err := filepath.EvalSymlinks(e.link)
+		if err != nil {
+			return nil, err
+		}
+		if slices.Contains(above, real) {
+			out.add(e)
+			continue
+		}
+		modules, err := scan(real, "")
+		if err != nil {
+			return nil, err
+		}
+		if modules, err = modules.unlinked(append(slices.Clip(above), real)...); err != nil {
+			return nil, err
+		}
+		for _, m := range modules.entries {
+			m.rel = e.rel + "/" + m.rel
+			out.add(m)
+		}
+	}
+	return out, nil
 }
 
 // relink keeps a link that stays inside dir and makes any other absolute.
@@ -244,19 +280,29 @@ func extract(file, dir string) error {
 		return fmt.Errorf("%s is not a zip archive: %w", file, err)
 	}
 	defer z.Close() //nolint:errcheck // only read
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	// Links of the archive may stand in the way of its later files: a root does not
+	// follow one that leads out of it.
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close() //nolint:errcheck // a directory, opened for reading
 	left := int64(maxUnzipped)
 	for _, f := range z.File {
 		if !filepath.IsLocal(filepath.FromSlash(strings.TrimSuffix(f.Name, "/"))) {
 			return fmt.Errorf("%s holds %q, which lies outside of it", file, f.Name)
 		}
-		to := filepath.Join(dir, filepath.FromSlash(f.Name))
+		to := filepath.Clean(filepath.FromSlash(f.Name))
 		if strings.HasSuffix(f.Name, "/") {
-			if err := os.MkdirAll(to, 0o755); err != nil {
+			if err := root.MkdirAll(to, 0o755); err != nil {
 				return err
 			}
 			continue
 		}
-		n, err := extractFile(f, to, left)
+		n, err := extractFile(f, root, to, left)
 		if err != nil {
 			return fmt.Errorf("%s: %s: %w", file, f.Name, err)
 		}
@@ -265,8 +311,8 @@ func extract(file, dir string) error {
 	return nil
 }
 
-func extractFile(f *zip.File, to string, left int64) (int64, error) {
-	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+func extractFile(f *zip.File, root *os.Root, to string, left int64) (int64, error) {
+	if err := root.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 		return 0, err
 	}
 	in, err := f.Open()
@@ -279,12 +325,13 @@ func extractFile(f *zip.File, to string, left int64) (int64, error) {
 		if err != nil {
 			return 0, err
 		}
-		if !filepath.IsLocal(filepath.FromSlash(string(target))) {
+		leads := filepath.FromSlash(string(target))
+		if filepath.IsAbs(leads) || !filepath.IsLocal(filepath.Join(filepath.Dir(to), leads)) {
 			return 0, errors.New("it is a link that leads outside of the archive")
 		}
-		return 0, os.Symlink(string(target), to)
+		return 0, root.Symlink(leads, to)
 	}
-	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, f.Mode().Perm()|0o600)
+	out, err := root.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, f.Mode().Perm()|0o600)
 	if err != nil {
 		return 0, err
 	}

@@ -130,6 +130,53 @@ func TestExtractStaysInside(t *testing.T) {
 	}
 }
 
+// "zip -y" keeps node_modules/.bin/x → ../x/cli.js: such an archive was refused,
+// although the link stays inside. Links that do lead out, alone or through each
+// other, must carry no file out with them.
+func TestExtractLinks(t *testing.T) {
+	type file struct{ name, link string }
+	for want, files := range map[string][]file{
+		"":                        {{"node_modules/x/cli.js", ""}, {"node_modules/.bin/x", "../x/cli.js"}},
+		"outside of the archive":  {{"a/b", "../../out"}},
+		"outside of  the archive": {{"a", "/tmp"}},
+		"escapes":                 {{"here", "."}, {"here/up", ".."}, {"up/evil", ""}},
+	} {
+		path := filepath.Join(t.TempDir(), "x.zip")
+		f, err := os.Create(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		z := zip.NewWriter(f)
+		for _, x := range files {
+			head, text := &zip.FileHeader{Name: x.name}, "text"
+			head.SetMode(0o644)
+			if x.link != "" {
+				head.SetMode(0o777 | os.ModeSymlink)
+				text = x.link
+			}
+			w, err := z.CreateHeader(head)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.Write([]byte(text))
+		}
+		z.Close()
+		f.Close()
+		dir := t.TempDir()
+		err = extract(path, filepath.Join(dir, "in"))
+		if want == "" {
+			if text, err := os.ReadFile(filepath.Join(dir, "in", "node_modules/.bin/x")); err != nil || string(text) != "text" {
+				t.Errorf("the link reads %q, %v", text, err)
+			}
+		} else if err == nil || !strings.Contains(err.Error(), strings.ReplaceAll(want, "  ", " ")) {
+			t.Errorf("%v: err = %v", files, err)
+		}
+		if entries, _ := os.ReadDir(dir); len(entries) != 1 {
+			t.Errorf("%v left %v", files, entries)
+		}
+	}
+}
+
 // A build that dies half-way must not leave a directory that looks finished.
 func TestProduceIsAllOrNothing(t *testing.T) {
 	b, err := New(Config{Dir: t.TempDir(), SDKDir: t.TempDir()})
