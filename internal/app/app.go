@@ -2,9 +2,9 @@
 // engines, keeps them in step with the user's files, and stops them in order. It
 // is the only package that knows both planes and engines.
 //
-// Start order: data directory and ports (so that what cannot work fails at once),
-// template, storage, tables, certificates, functions, gateway, then the journal's
-// unfinished $disconnects. Stop order is the reverse, except that clients are
+// Start order: template, port, data directory (so that what cannot work fails at
+// once and leaves nothing behind), storage, tables, certificates, functions,
+// gateway, then the journal's unfinished $disconnects. Stop order is the reverse, except that clients are
 // closed first, while everything their $disconnect needs still runs.
 //
 // A template that does not load never replaces one that runs.
@@ -21,6 +21,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/fsnotify/fsnotify"
 
 	"github.com/livegate/livegate/internal/client"
 	"github.com/livegate/livegate/internal/clock"
@@ -96,6 +98,7 @@ type App struct {
 	bundle    string // PEM file that workers trust
 	guard     *devguard.Guard
 	proxy     *intercept.Proxy
+	edits     *fsnotify.Watcher // nil when nothing is watched
 	runtime   *runtime.Runtime
 	registry  *registry.Registry
 	gateway   *gateway.Gateway
@@ -163,7 +166,7 @@ func (a *App) Run(ctx context.Context, ready func(client.Status)) (err error) {
 	// From here on there may be clients: however this ends, they are drained.
 	if err = a.welcome(ctx, ready); err == nil {
 		edits, end := context.WithCancel(ctx)
-		if a.cfg.Watch {
+		if a.edits != nil {
 			background.Go(func() { a.watch(edits) })
 		}
 		select {
@@ -202,22 +205,25 @@ func (a *App) welcome(ctx context.Context, ready func(client.Status)) error {
 
 // start builds everything up to, not including, accepting connections.
 func (a *App) start(ctx context.Context) (err error) {
-	if a.dirs, err = prepareDirs(a.cfg); err != nil {
+	env, err := readEnvFile(a.cfg.EnvFile)
+	if err != nil {
 		return err
 	}
-	env, err := readEnvFile(a.cfg.EnvFile)
+	next, err := a.load(ctx)
 	if err != nil {
 		return err
 	}
 	if a.listeners, err = listen(a.cfg.Host, a.cfg.Port); err != nil {
 		return err
 	}
-	if a.db, err = storage.Open(filepath.Join(a.dirs.data, "state.db"), storage.Config{}); err != nil {
+	if a.dirs, err = prepareDirs(a.cfg); err != nil {
 		return err
 	}
-	next, err := a.load(ctx)
-	if err != nil {
-		return err
+	if a.db, err = storage.Open(filepath.Join(a.dirs.data, "state.db"), storage.Config{}); err != nil {
+		return a.inUse(err)
+	}
+	if a.cfg.Watch {
+		a.listenForEdits(next)
 	}
 	if a.tables, err = table.New(table.Config{
 		Store: table.Over(a.db), Clock: a.clock, Region: next.app.Region, AccountID: next.app.AccountID,
@@ -242,6 +248,15 @@ func (a *App) start(ctx context.Context) (err error) {
 	a.guard = devguard.New(devguard.Config{Bind: []string{a.cfg.Host}, Hosts: a.cfg.AllowHosts, Intercepted: a.intercepted})
 	a.server = conn.New(conn.Config{TLS: a.tlsConfig(), HTTP: a.front(next.app), Upgrade: a.upgrade, Clock: a.clock})
 	return a.apply(ctx, next)
+}
+
+// inUse names the instance that holds the data directory, if that is what err is about.
+func (a *App) inUse(err error) error {
+	r, none := client.ReadRunFile(a.dirs.data)
+	if none != nil || !fault.Is(err, fault.Conflict) {
+		return err
+	}
+	return fault.New(fault.Conflict, "this application is running already: stack %s, pid %d, %s; stop it, or start another one beside it with --data-dir and --port", r.Stack, r.PID, r.URL)
 }
 
 // drain closes every client, runs their $disconnect and stops accepting, in that
@@ -269,6 +284,9 @@ func (a *App) close() error {
 		if err := ln.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 			errs = append(errs, err)
 		}
+	}
+	if a.edits != nil {
+		errs = append(errs, a.edits.Close())
 	}
 	if a.runtime != nil {
 		errs = append(errs, a.runtime.Close(ctx))
@@ -318,6 +336,7 @@ func (a *App) log(line model.LogLine) {
 	if line.At.IsZero() {
 		line.At = time.Now()
 	}
+	line.Text = a.atHome(line.Text)
 	a.timeline.Add(line)
 	a.cfg.Logs(line)
 }

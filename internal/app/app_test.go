@@ -257,7 +257,7 @@ func TestWhatCannotStartSaysWhyAndWhatToDo(t *testing.T) {
 	}{
 		{"port in use", Config{Path: dir, Port: port}, []string{fmt.Sprint(port), "in use", "--port"}},
 		{"data directory is a file", Config{Path: dir, DataDir: file}, []string{file}},
-		{"data directory in use", Config{Path: dir, DataDir: filepath.Join(first.dir, ".livegate")}, []string{"another"}},
+		{"data directory in use", Config{Path: dir, DataDir: filepath.Join(first.dir, ".livegate")}, []string{"running already", fmt.Sprint(os.Getpid()), first.status.EndpointURL, "--data-dir"}},
 		{"env file", Config{Path: dir, EnvFile: filepath.Join(dir, "env")}, []string{"env:2", "KEY=VALUE"}},
 		{"no template", Config{Path: t.TempDir()}, []string{"template.yaml"}},
 	} {
@@ -273,6 +273,17 @@ func TestWhatCannotStartSaysWhyAndWhatToDo(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A start in the wrong folder once left a database behind.
+func TestAStartWithoutATemplateLeavesNothing(t *testing.T) {
+	dir := t.TempDir()
+	if err := New(Config{Path: dir, CacheDir: t.TempDir()}).Run(t.Context(), nil); err == nil {
+		t.Fatal("started")
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Fatalf("left %v (%v)", left, err)
 	}
 }
 

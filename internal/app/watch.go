@@ -17,16 +17,23 @@ import (
 // debounce lets an editor finish: a save is often a write, a rename and a chmod.
 const debounce = 60 * time.Millisecond
 
-// watch reloads what the user edits until ctx ends: code without restarting, the
-// template without dropping a connection.
-func (a *App) watch(ctx context.Context) {
+// listenForEdits starts collecting file events as soon as a template is read, so
+// that an edit made while functions are being built is not missed: events wait in
+// the kernel until watch takes them.
+func (a *App) listenForEdits(d *deployed) {
 	w, err := fsnotify.NewWatcher()
 	if err != nil {
 		a.note("warn", "livegate", "cannot watch files (%v): restart to see changes", err)
 		return
 	}
-	defer w.Close()
-	a.follow(w)
+	a.edits = w
+	a.follow(w, d)
+}
+
+// watch reloads what the user edits until ctx ends: code without restarting, the
+// template without dropping a connection.
+func (a *App) watch(ctx context.Context) {
+	w := a.edits
 	var (
 		changed []string
 		quiet   = time.NewTimer(time.Hour)
@@ -52,7 +59,7 @@ func (a *App) watch(ctx context.Context) {
 		case <-quiet.C:
 			a.changed(ctx, changed)
 			changed = nil
-			a.follow(w)
+			a.follow(w, a.deployed.Load())
 		}
 	}
 }
@@ -101,9 +108,8 @@ func (a *App) reloadTemplate(ctx context.Context) {
 	}
 }
 
-// follow adds every directory that the present application is made of.
-func (a *App) follow(w *fsnotify.Watcher) {
-	d := a.deployed.Load()
+// follow adds every directory that an application is made of.
+func (a *App) follow(w *fsnotify.Watcher, d *deployed) {
 	for _, f := range d.files {
 		// The directory, not the file: editors replace files.
 		_ = w.Add(filepath.Dir(f)) // a vanished directory is noticed by load

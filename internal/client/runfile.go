@@ -84,7 +84,7 @@ func WriteRunFile(dataDir, cacheDir string, r RunFile) (err error) {
 		return err
 	}
 	if r.Birth == "" {
-		r.Birth = birth(r.PID)
+		r.Birth, _ = birth(r.PID)
 	}
 	body, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
@@ -181,7 +181,10 @@ func (r RunFile) Alive() bool {
 	if err := syscall.Kill(r.PID, 0); err != nil && !errors.Is(err, syscall.EPERM) {
 		return false
 	}
-	now := birth(r.PID)
+	now, state := birth(r.PID)
+	if state == "Z" { // killed, and nobody has waited for it: a container without init
+		return false
+	}
 	return r.Birth == "" || now == "" || now == r.Birth
 }
 
@@ -237,20 +240,20 @@ func replace(path string, body []byte) error {
 	return err
 }
 
-// birth is field 22 of /proc/PID/stat (proc(5): starttime). The second field is
+// birth is field 22 of /proc/PID/stat (proc(5): starttime), state field 3. The second field is
 // the command in parentheses and may itself hold spaces and parentheses, so
 // counting starts after the last one.
-func birth(pid int) string {
+func birth(pid int) (born, state string) {
 	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
-		return ""
+		return "", ""
 	}
 	s := string(stat)
 	fields := strings.Fields(s[strings.LastIndexByte(s, ')')+1:])
 	if len(fields) < 20 {
-		return ""
+		return "", ""
 	}
-	return fields[19]
+	return fields[19], fields[0]
 }
 
 func escape(dir string) string {

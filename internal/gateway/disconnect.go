@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,7 +21,11 @@ func (s *session) disconnect(j *job) {
 	if requestID == "" {
 		requestID = id.NewRequest()
 	}
-	g.log("info", requestID, "disconnect %s with %d %s", s.conn.ID, j.code, j.reason)
+	if j.code == tooBig && strings.HasSuffix(j.reason, "too large") {
+		g.log("warn", requestID, "disconnect %s with %d %s: a frame may have %d bytes, a message %d, as on AWS; --profile open lifts it", s.conn.ID, j.code, j.reason, g.limits.Frame, g.limits.Message)
+	} else {
+		g.log("info", requestID, "disconnect %s with %d %s", s.conn.ID, j.code, j.reason)
+	}
 	if g.runDisconnect(g.ctx, s, st, requestID, j) {
 		g.endJournal(s)
 	}

@@ -24,6 +24,7 @@ const (
 	goingAway       = 1001
 	goingAwayReason = "Going away"
 	lost            = 1006
+	tooBig          = 1009
 )
 
 // refusal is an HTTP answer instead of the 101.

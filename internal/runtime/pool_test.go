@@ -79,6 +79,17 @@ func TestQueueIsFIFO(t *testing.T) {
 	wg.Wait()
 }
 
+// With --time-scale 3600 a time-out of 10 s was once 3 ms: every handshake of
+// every application answered 502, "Task timed out after 10.00 seconds".
+func TestTimeScaleDoesNotHurryCode(t *testing.T) {
+	need(t, "node")
+	s := newStand(t, Config{Clock: clock.Scaled(3600)}, js(sleeper), &model.Function{Timeout: 10 * time.Second})
+	res, err := s.Invoke(t.Context(), model.Invocation{Function: "fn", Payload: []byte(`{"ms":200}`)})
+	if err != nil || res.FunctionError != "" {
+		t.Fatalf("%s, %v", res.Payload, err)
+	}
+}
+
 func TestQueueOverflowIsThrottled(t *testing.T) {
 	need(t, "node")
 	s := newStand(t, Config{QueueWait: 200 * time.Millisecond}, js(sleeper), &model.Function{Reserved: 1, Timeout: 5 * time.Minute})
