@@ -61,9 +61,13 @@ type Config struct {
 	// HTTP serves everything that is not a WebSocket upgrade, CONNECT included,
 	// with a working http.Hijacker on HTTP/1.
 	HTTP http.Handler
-	// Upgrade serves WebSocket upgrades, each on its own goroutine. It must end
-	// in Accept or Refuse exactly once; one that returns without is refused 500.
+	// Upgrade decides WebSocket upgrades. It must not block: what takes time goes
+	// through Upgrade.Detach. Every upgrade ends in Accept or Refuse exactly once;
+	// one that is neither answered nor detached on return is refused 500.
 	Upgrade func(*Upgrade)
+	// Hot serves what the event loops answer themselves; nil for nothing. The
+	// portable engine leaves it to HTTP.
+	Hot Hot
 	// Clock scales Limits.Idle and Limits.Lifetime. What waits for the network
 	// (heads, writes, close frames) is never scaled: no client can send its head
 	// in the 3 ms that ten seconds are at --time-scale 3600.
@@ -81,6 +85,8 @@ type Server struct {
 	head HeadLimits // cfg.Head with defaults
 	base time.Time  // monotonic origin of Conn.active
 	web  *web       // the http.Server and the way into it
+
+	tasks tasks
 
 	chunks sync.Pool // of *chunk
 
@@ -122,7 +128,7 @@ func (s *Server) since() time.Duration { return time.Since(s.base) }
 // Handler gets what a connection receives. It must not block: on the portable
 // engine it holds up its own connection, on an event loop everybody's.
 type Handler interface {
-	// OnMessage gets one whole message. data belongs to the callee.
+	// OnMessage gets one whole message. data is valid only during the call.
 	OnMessage(c *Conn, data []byte, binary bool)
 	// OnClose is the last call. code and reason are what AWS reports as
 	// disconnectStatusCode and disconnectReason: the peer's own; 1005 "Client-side
@@ -206,6 +212,9 @@ func (c *Conn) Secure() bool { return c.secure }
 func (c *Conn) LastActive() time.Time {
 	return c.srv.base.Add(time.Duration(c.active.Load()))
 }
+
+// Shard is the event loop this connection lives on, in [0, Server.Shards()).
+func (c *Conn) Shard() int { return 0 }
 
 // Touch counts as activity: a delivered callback keeps a connection from
 // idling (reference default for an open question; AWS's own rule is not known).

@@ -44,6 +44,10 @@ func (u *Upgrade) Get(name string) string {
 // the rules before Accept or Refuse, and when Shutdown cuts it off.
 func (u *Upgrade) Context() context.Context { return u.ctx }
 
+// Detach runs f, which decides the upgrade and may block, on a goroutine of its
+// own. An upgrade that f leaves unanswered is refused 500.
+func (u *Upgrade) Detach(f func()) { f() }
+
 // Accept answers 101 and opens the connection. The 101 leaves before anything
 // that Send queues. ErrGone: the client vanished meanwhile, or the server is
 // shutting down (the client then gets 503); o.Handler is never called. Any other

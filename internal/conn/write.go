@@ -60,6 +60,26 @@ func (c *Conn) Send(text []byte) error {
 	return nil
 }
 
+// SendPrepared queues a message that many connections share. Like Send it never
+// blocks, and keeps the order.
+func (c *Conn) SendPrepared(p *frame.Prepared) error {
+	b := p.Plain()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state != open {
+		return ErrClosed
+	}
+	if c.out.budget.Take(len(b)) != bound.Accepted {
+		return ErrQueueFull
+	}
+	s := c.room(len(b))
+	s.b = append(s.b, b...)
+	s.items++
+	s.size += len(b)
+	c.startDrain()
+	return nil
+}
+
 // room is a segment that size more bytes fit into. Needs mu.
 func (c *Conn) room(size int) *segment {
 	segs := c.out.segs
