@@ -187,14 +187,23 @@ function answered(call, err, value) {
   }
 }
 
+// Read once: every look into process.env asks the system, and these never change
+// in the life of a worker.
+const worker = {
+  version: process.env.AWS_LAMBDA_FUNCTION_VERSION,
+  name: process.env.AWS_LAMBDA_FUNCTION_NAME,
+  memory: process.env.AWS_LAMBDA_FUNCTION_MEMORY_SIZE,
+  group: process.env.AWS_LAMBDA_LOG_GROUP_NAME,
+  stream: process.env.AWS_LAMBDA_LOG_STREAM_NAME,
+};
+
 class Context {
   constructor(call, requestId, deadline, arn, client) {
-    const env = process.env;
-    this.functionVersion = env.AWS_LAMBDA_FUNCTION_VERSION;
-    this.functionName = env.AWS_LAMBDA_FUNCTION_NAME;
-    this.memoryLimitInMB = env.AWS_LAMBDA_FUNCTION_MEMORY_SIZE;
-    this.logGroupName = env.AWS_LAMBDA_LOG_GROUP_NAME;
-    this.logStreamName = env.AWS_LAMBDA_LOG_STREAM_NAME;
+    this.functionVersion = worker.version;
+    this.functionName = worker.name;
+    this.memoryLimitInMB = worker.memory;
+    this.logGroupName = worker.group;
+    this.logStreamName = worker.stream;
     this.clientContext = client ? parse(client) : undefined;
     this.identity = undefined;
     this.invokedFunctionArn = arn;
