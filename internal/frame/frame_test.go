@@ -67,7 +67,7 @@ func TestParseFailsEarly(t *testing.T) {
 }
 
 func TestViolationsHaveCodeAndShortReason(t *testing.T) {
-	for v := ReservedBits; v <= InvalidText; v++ {
+	for v := ReservedBits; v <= InflatedRatio; v++ {
 		if !ValidCode(v.Code()) || v.Error() == "" || len(v.Error()) > maxCloseReason {
 			t.Errorf("violation %d: %d %q", v, v.Code(), v.Error())
 		}

@@ -1,11 +1,20 @@
 // Package frame is the byte layout of RFC 6455: frame headers, masking, text
-// validation across fragments, and close payloads. It holds no sockets, no
-// buffers and no timers; both connection engines, the load generator and the
-// test kit stand on it.
+// validation across fragments, and close payloads; and the compression of RFC
+// 7692, permessage-deflate. It holds no sockets and no timers; both connection
+// engines, the load generator and the test kit stand on it.
 //
-// Everything here is a pure function or a value without pointers. Nothing
-// allocates except where a dst slice has to grow. A rule of the RFC that a peer
-// broke comes back as a [Violation], which knows its close code.
+// Framing is pure functions and values without pointers. Compression is
+//
+//   - [DeflatePolicy.Negotiate]: the handshake, giving [Deflate], the agreement
+//   - [Inflater]: one message in, piece by piece as it arrives, within limits
+//   - [AppendCompressed] and [Prepared]: one message out, for one peer or for many
+//   - [Window]: what a connection keeps between messages if, and only if, context
+//     takeover was agreed. Everything else is borrowed from pools, so that a
+//     connection that offers compression costs no more memory than another.
+//
+// Nothing blocks. Nothing allocates in the steady state, except where a dst slice
+// has to grow. A rule that a peer broke comes back as a [Violation], which knows
+// its close code.
 package frame
 
 import (
@@ -65,11 +74,14 @@ type Header struct {
 // a broken header:
 //
 //   - reserved bits outside allowed (§5.2) and reserved opcodes
+//   - RSV1, even if allowed, on a continuation or control frame: it marks a
+//     message, on its first frame (RFC 7692 §6.1)
 //   - control frames that are fragmented or longer than 125 bytes (§5.5)
 //   - a client's frame without a mask, a server's with one (§5.1)
 //   - lengths not in their shortest form, or with the top bit set (§5.2)
 //
-// allowed is the reserved bits an extension has claimed, usually 0.
+// allowed is the reserved bits an extension has claimed: [Rsv1] where
+// permessage-deflate was agreed, else 0.
 func Parse(b []byte, from Side, allowed byte) (h Header, n int, err error) {
 	if len(b) < 2 {
 		return h, 0, nil
@@ -81,7 +93,7 @@ func Parse(b []byte, from Side, allowed byte) (h Header, n int, err error) {
 	h.Masked = b1&0x80 != 0
 	short := b1 & 0x7f
 	switch {
-	case h.Rsv&^allowed != 0:
+	case h.Rsv&^allowed != 0, h.Rsv&Rsv1 != 0 && (h.Opcode == Continuation || h.Opcode.Control()):
 		return h, 0, ReservedBits
 	case h.Opcode > Binary && h.Opcode < Close || h.Opcode > Pong:
 		return h, 0, ReservedOpcode

@@ -22,7 +22,8 @@ const (
 	closeCodeReserved = 1004
 )
 
-// Violation is a rule of RFC 6455 that the peer broke.
+// Violation is a rule of RFC 6455 or RFC 7692 that the peer broke, or a limit
+// that its compressed message went beyond.
 type Violation uint8
 
 const (
@@ -40,6 +41,17 @@ const (
 	OrphanContinuation
 	NestedMessage
 	InvalidText
+
+	// CorruptDeflate is compressed data that is not deflate, that ends inside a
+	// block, or that reaches back before its window. RFC 7692 names no code for it.
+	// 1007 is RFC 6455 §7.4.1's for data that is not what its message claims to be,
+	// and what other servers send; the framing itself, 1002's matter, was right.
+	CorruptDeflate
+	// InflatedTooBig is a message that inflates to more than its limit.
+	InflatedTooBig
+	// InflatedRatio is one that inflates beyond its ratio. Not 1009: a smaller
+	// message of the same kind would fare no better, and no size was exceeded.
+	InflatedRatio
 )
 
 // One row per violation: close code and the reason sent with it.
@@ -61,6 +73,9 @@ var violations = [...]struct {
 	OrphanContinuation: {CodeProtocol, "Continuation without a message"},
 	NestedMessage:      {CodeProtocol, "New message inside a fragmented one"},
 	InvalidText:        {CodeInvalidData, "Text is not UTF-8"},
+	CorruptDeflate:     {CodeInvalidData, "Compressed data is corrupt"},
+	InflatedTooBig:     {CodeTooBig, "Message too large"},
+	InflatedRatio:      {CodePolicy, "Compression ratio too high"},
 }
 
 // Code is the close code to fail the connection with (§7.1.7).
