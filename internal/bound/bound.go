@@ -3,8 +3,9 @@
 // also the metric label of what happens next.
 //
 // [Budget] is the counting alone, for owners that keep their own storage; a
-// [Queue] is a first-in first-out list on top of it. Neither locks: both belong
-// to a struct that has a mutex or a single owning goroutine. Neither holds
+// [Queue] is a first-in first-out list on top of it. [Policy] names what an owner
+// does about a verdict that is not Accepted. Nothing here locks: it all belongs
+// to a struct that has a mutex or a single owning goroutine. A queue holds no
 // memory while empty, since most queues are empty most of the time.
 package bound
 
@@ -21,6 +22,21 @@ const (
 // String is the metric label.
 func (v Verdict) String() string {
 	return [...]string{"accepted", "full_items", "full_bytes", "too_big"}[v]
+}
+
+// Policy is what happens to an item that finds its queue full.
+type Policy uint8
+
+const (
+	Refuse     Policy = iota // the sender hears of it, the queue stays as it is
+	Close                    // the owner of the queue is ended
+	DropOldest               // the oldest whole items make room
+	Coalesce                 // older items with the same key make room
+)
+
+// String is the metric label.
+func (p Policy) String() string {
+	return [...]string{"refuse", "close", "drop_oldest", "coalesce"}[p]
 }
 
 // Limits bound a queue. 0 means no limit.

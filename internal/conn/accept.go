@@ -26,11 +26,15 @@ func (s *Server) Serve(ln net.Listener) error {
 		return nil
 	}
 	defer s.untrack(ln)
+	if took, err := s.loops.serve(ln); took {
+		return err
+	}
 	pause := time.Duration(0)
 	for {
 		nc, err := ln.Accept()
 		if err == nil {
 			pause = 0
+			s.here.stats.accepted.Add(1)
 			s.ServeConn(nc, false)
 			continue
 		}
@@ -43,6 +47,7 @@ func (s *Server) Serve(ln net.Listener) error {
 		if pause == 0 {
 			s.logError("accept: out of resources, waiting", err)
 		}
+		s.here.stats.acceptPauses.Add(1)
 		pause = min(max(2*pause, acceptPauseMin), acceptPauseMax)
 		select {
 		case <-time.After(pause):

@@ -31,7 +31,7 @@ func (c *Conn) Close(code int, reason string) {
 	defer c.mu.Unlock()
 	switch c.state {
 	case upgrading:
-		c.doomed = true
+		c.up.doomed = true
 	case open:
 		c.leave(code, reason)
 	}
@@ -41,16 +41,15 @@ func (c *Conn) Close(code int, reason string) {
 func (c *Conn) leave(code int, reason string) {
 	c.setOutcome(code, reason)
 	c.state = closing
-	payload := frame.AppendClose(nil, code, reason)
-	c.out.final = frame.Append(nil, frame.Close, payload)
+	payload := frame.AppendClose(make([]byte, 0, frame.MaxControl), code, reason)
+	c.queue().push(frame.Append(nil, frame.Close, payload), final)
 	c.arm(c.limits.WriteWait)
-	c.startDrain()
-	c.wakeReader()
+	c.via.ready(c, prompt)
 }
 
 // setOutcome fixes what OnClose will report. Needs mu and state open.
 func (c *Conn) setOutcome(code int, reason string) {
-	c.code, c.reason = code, reason
+	c.end = &ending{code: code, reason: reason}
 	c.shut.Store(true)
 }
 
@@ -79,144 +78,116 @@ func (c *Conn) peerClosed(code int, reason string) {
 	if code == frame.CodeNoStatus {
 		reason = reasonNoStatus
 	}
-	c.reason = reason
+	c.end.reason = reason
 }
 
 // lost acts on a socket that failed or ended without a close frame.
 func (c *Conn) lost() {
 	c.mu.Lock()
+	c.lostLocked()
+	c.mu.Unlock()
+	c.via.hangUp(c)
+}
+
+// lostLocked needs mu; hangUp must follow.
+func (c *Conn) lostLocked() {
 	if c.state == open {
 		c.setOutcome(frame.CodeAbnormal, "")
 	}
 	c.state = closed
-	c.wakeReader()
-	c.mu.Unlock()
-	c.nc.Close()
+	c.via.ready(c, prompt)
 }
 
 // cut ends a connection without ceremony: Shutdown's time is over.
 func (c *Conn) cut() {
 	c.mu.Lock()
-	c.gone(ErrGone)
-	c.mu.Unlock()
-	c.lost()
-}
-
-// gone tells Config.Upgrade that its client is no more. Needs mu.
-func (c *Conn) gone(cause error) {
-	if c.cancel != nil && c.handler == nil {
-		c.cancel(cause)
+	if c.state == upgrading {
+		c.up.abandon()
 	}
+	c.lostLocked()
+	c.mu.Unlock()
+	c.via.hangUp(c)
 }
 
-// lastWordsLeft runs when the close frame, or the refusal, was written.
+// lastWordsLeft runs when the close frame, or the refusal, was written. Needs mu.
 func (c *Conn) lastWordsLeft() {
-	c.mu.Lock()
-	c.out.writing = false
 	c.flushed = true
-	c.wakeReader()
-	done := c.peerDone
 	if c.state != closed {
 		c.arm(c.limits.CloseWait)
 	}
-	c.mu.Unlock()
-	if done && !halfClose(c.nc) {
-		c.lost()
-	}
+	c.via.ready(c, prompt)
 }
 
-// linger drops what the peer still sends until it closes, too, or the timer or
-// the bound ends its time. When our close frame left before the peer's came,
-// there is nothing to wait for: the server closes first (§7.1.1).
-func (c *Conn) linger(buf []byte) {
-	c.mu.Lock()
-	bothDone := c.answered
-	c.mu.Unlock()
-	for left := lingerBytes; !bothDone && left > 0; {
-		n, err := c.nc.Read(buf)
-		if err != nil {
-			break
+// arm makes the state end in d real time unless something else ends it. Needs mu.
+func (c *Conn) arm(d time.Duration) { c.due = c.srv().since() + d }
+
+// expire enforces whatever the state waits for, when it is time. lost asks the
+// caller to call hangUp. Otherwise c.due says when to look again. Activity does
+// not touch timers: they look, when they fire, whether there was some. Needs mu.
+func (c *Conn) expire(now time.Duration) (lost bool) {
+	switch {
+	case c.state == closed || c.due == 0 || c.due > now:
+		return false
+	case c.state != open:
+		c.lostLocked()
+		return true
+	}
+	what := c.nextLimit(now)
+	if c.due > now || c.due == 0 {
+		return false
+	}
+	switch what {
+	case limitEnd:
+		c.leave(frame.CodeGoingAway, reasonGoingAway)
+	case limitAsk:
+		c.pinged = now
+		c.sendPing()
+		c.nextLimit(now)
+	case limitSilent:
+		c.stats().heartbeats.Add(1)
+		c.lostLocked()
+		return true
+	}
+	return false
+}
+
+// limit is what may end an open connection.
+type limit uint8
+
+const (
+	limitEnd    limit = iota // idle or lifetime
+	limitAsk                 // time for a ping
+	limitSilent              // the ping found nobody
+)
+
+// nextLimit sets c.due to when the next limit is reached, 0 for never, and says
+// which. Needs mu and state open.
+func (c *Conn) nextLimit(now time.Duration) (what limit) {
+	clock := c.srv().cfg.Clock
+	c.due = 0
+	earlier := func(at time.Duration, w limit) {
+		if c.due == 0 || at < c.due {
+			c.due, what = max(at, 1), w
 		}
-		left -= n
 	}
-	c.waitFlushed()
-	c.lost()
-}
-
-// waitFlushed waits for our last words to leave, or to be given up on. A peer
-// that sends its close frame and FIN together would otherwise see no answer.
-func (c *Conn) waitFlushed() {
-	for {
-		c.mu.Lock()
-		if c.flushed || c.state == closed {
-			c.mu.Unlock()
-			return
-		}
-		wake := c.wakeChan()
-		c.mu.Unlock()
-		<-wake
+	if l := c.limits.Idle; l > 0 {
+		earlier(time.Duration(c.active.Load())+clock.Real(l), limitEnd)
 	}
-}
-
-// arm sets the connection's one timer to fire in d real time. Needs mu.
-func (c *Conn) arm(d time.Duration) {
-	c.due = c.srv.since() + d
-	if c.timer == nil {
-		c.timer = time.AfterFunc(d, c.onTimer)
-		return
+	if l := c.limits.Lifetime; l > 0 {
+		earlier(c.opened+clock.Real(l), limitEnd)
 	}
-	c.timer.Reset(d)
-}
-
-func (c *Conn) stopTimer() {
-	c.mu.Lock()
-	if c.timer != nil {
-		c.timer.Stop()
-	}
-	c.mu.Unlock()
-}
-
-// onTimer enforces whatever the state waits for. The timer is not touched by
-// messages: it looks when it fires whether there was activity, and sleeps for
-// the rest.
-func (c *Conn) onTimer() {
-	c.mu.Lock()
-	now := c.srv.since()
-	if early := c.due - now; early > 0 { // re-armed while this call was starting
-		c.timer.Reset(early)
-		c.mu.Unlock()
-		return
-	}
-	switch c.state {
-	case open:
-		d, ok := c.nextLimit(now)
+	if hb := c.limits.Heartbeat; hb.Every > 0 {
+		heard := time.Duration(c.heard.Load())
 		switch {
-		case ok && d > 0:
-			c.arm(d)
-		case ok:
-			c.leave(frame.CodeGoingAway, reasonGoingAway)
-		}
-		c.mu.Unlock()
-	case closed:
-		c.mu.Unlock()
-	default:
-		c.mu.Unlock()
-		c.lost()
-	}
-}
-
-// nextLimit is the real time until idle or lifetime ends the connection, 0 or
-// less when one has; ok is false when neither is on.
-func (c *Conn) nextLimit(now time.Duration) (d time.Duration, ok bool) {
-	clock := c.srv.cfg.Clock
-	if c.limits.Idle > 0 {
-		d, ok = time.Duration(c.active.Load())+clock.Real(c.limits.Idle)-now, true
-	}
-	if c.limits.Lifetime > 0 {
-		left := c.opened + clock.Real(c.limits.Lifetime) - now
-		if !ok || left < d {
-			d, ok = left, true
+		case c.paused.Load() || c.out != nil && c.out.blocked:
+			c.pinged = 0
+			earlier(now+hb.Every, limitAsk)
+		case c.pinged == 0 || heard >= c.pinged:
+			c.pinged = 0
+			earlier(heard+hb.Every, limitAsk)
+		default:
+			earlier(c.pinged+hb.Wait, limitSilent)
 		}
 	}
-	return d, ok
+	return what
 }

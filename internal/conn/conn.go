@@ -11,8 +11,9 @@
 //   - [Handler] OnMessage is called in order, from one goroutine at a time;
 //     OnClose exactly once per accepted connection, after the last OnMessage,
 //     whatever ended it.
-//   - [Conn] Send, Close, Pause, Resume and Touch never block and may be called
-//     from any goroutine, handlers included.
+//   - [Conn] Send, SendPrepared, Close, Pause, Resume and Touch never block and
+//     may be called from any goroutine, handlers included. Messages leave in the
+//     order in which they were queued, whoever queued them.
 //   - Every buffer is bounded: the head, bytes that arrive before the 101, a
 //     message in the making, the outbound queue, waiting pongs. What happens at
 //     each bound is named where the bound is ([HeadLimits], [Limits]).
@@ -21,11 +22,31 @@
 //
 // It does not know routes, JSON or connection ids.
 //
-// This is the portable engine: one goroutine per connection blocked in Read, and
-// a writer goroutine only while something is queued. Handlers must not block:
-// on an event loop they run on the loop.
+// Two engines carry connections; what a connection says and does is the same
+// code on both (read.go, write.go, close.go, upgrade.go), and one test suite
+// passes on both.
 //
-// Tests drive it over net.Pipe inside testing/synctest bubbles; see ServeConn.
+// The event loops (Linux, TCP listeners) own no goroutine and no buffer per idle
+// connection. One loop per core waits in epoll. Read buffers are borrowed per
+// wake-up: a message that lies whole in one is unmasked there and lent to
+// OnMessage. A socket is written only by its loop; others queue and post the
+// connection to the loop's mailbox. Handlers run on the loop and must not block.
+// One turn of a loop is: sockets that became readable, with all replies to one
+// read in one write; then timers; then connections that somebody sent to; then
+// up to a millisecond of fan-out. So a reply never waits for a fan-out, however
+// large.
+//
+// Connections are accepted by one loop and dealt out in turn. Letting the kernel
+// choose (EPOLLEXCLUSIVE) gives most connections to the loop that is awake most,
+// and they stay there for hours.
+//
+// The portable engine has a goroutine per connection, blocked in Read, and a
+// writer goroutine only while something is queued. It serves TLS, other systems,
+// listeners that are not TCP, connections that come through ServeConn, and
+// upgrades that follow another request on the same connection.
+//
+// Tests drive the portable engine over net.Pipe inside testing/synctest bubbles,
+// see ServeConn, and the loops over loopback.
 package conn
 
 import (
@@ -33,9 +54,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/livegate/livegate/internal/clock"
@@ -74,6 +93,10 @@ type Config struct {
 	Clock clock.Clock
 	// Head bounds request heads.
 	Head HeadLimits
+	// Loops is the number of event loops; 0 is one per core.
+	Loops int
+	// Portable serves everything on goroutines, without event loops.
+	Portable bool
 	// ErrorLog gets accept and TLS troubles; nil discards them.
 	ErrorLog *slog.Logger
 }
@@ -86,16 +109,20 @@ type Server struct {
 	base time.Time  // monotonic origin of Conn.active
 	web  *web       // the http.Server and the way into it
 
-	tasks tasks
+	loops  *engine  // the event loops; nil where there are none
+	here   home     // of connections on the portable engine
+	limits interned // Limits that connections share
+	tasks  tasks
 
 	chunks sync.Pool // of *chunk
+	outs   sync.Pool // of *outbound
 
 	mu sync.Mutex
 	// guarded by mu
 	closing   bool
 	listeners map[net.Listener]struct{}
 	young     map[net.Conn]struct{} // no complete request head yet
-	conns     map[*Conn]struct{}    // upgrading or open
+	conns     map[*Conn]struct{}    // on the portable engine, upgrading or open
 
 	live sync.WaitGroup // goroutines that own a connection; Add under mu, before closing
 }
@@ -118,147 +145,13 @@ func New(cfg Config) *Server {
 		young:     map[net.Conn]struct{}{},
 		conns:     map[*Conn]struct{}{},
 	}
+	s.here.srv = s
 	s.web = newWeb(s)
+	if !cfg.Portable {
+		s.loops = newEngine(s, cfg.Loops)
+	}
 	return s
 }
 
 // since is the time on this server's monotonic axis.
 func (s *Server) since() time.Duration { return time.Since(s.base) }
-
-// Handler gets what a connection receives. It must not block: on the portable
-// engine it holds up its own connection, on an event loop everybody's.
-type Handler interface {
-	// OnMessage gets one whole message. data is valid only during the call.
-	OnMessage(c *Conn, data []byte, binary bool)
-	// OnClose is the last call. code and reason are what AWS reports as
-	// disconnectStatusCode and disconnectReason: the peer's own; 1005 "Client-side
-	// close frame status not set"; 1006 "" when TCP was lost; 1001 "Going away"
-	// for idle, lifetime and shutdown; what Close was given; or the code of the
-	// broken rule with a short English reason.
-	OnClose(c *Conn, code int, reason string)
-}
-
-// Options are the terms on which an Upgrade is accepted.
-type Options struct {
-	Subprotocol  string   // sent as sec-websocket-protocol unless ""
-	ExtraHeaders []Header // appended to the 101
-	Limits       Limits
-	Handler      Handler // required
-	// Paused starts with reading paused, so that no OnMessage runs until Resume:
-	// for owners that must publish the connection before its first message.
-	Paused bool
-}
-
-// state of a connection, in order; it only ever grows.
-type state uint8
-
-const (
-	upgrading state = iota // head read, Config.Upgrade is deciding
-	refused                // an HTTP answer instead of the 101 is on its way
-	open
-	closing // a close frame is queued or the peer is lost; Send says ErrClosed
-	closed  // the socket is closed
-)
-
-// Conn is one accepted connection.
-type Conn struct {
-	// static after the head was read
-	srv    *Server
-	nc     net.Conn
-	remote netip.AddrPort
-	secure bool
-
-	// static after Accept
-	handler Handler
-	limits  Limits
-	opened  time.Duration // since srv.base
-	drainFn func()        // c.drain, bound once so that starting it costs no allocation
-
-	// owned by the read goroutine
-	in inbound
-
-	// any goroutine
-	active atomic.Int64 // time.Duration since srv.base
-	paused atomic.Bool
-	shut   atomic.Bool // state is past open
-
-	mu sync.Mutex
-	// guarded by mu
-	state    state
-	code     int    // outcome for OnClose, set on leaving open
-	reason   string // same
-	early    []byte // arrived while upgrading
-	nudged   bool   // the read goroutine has a read deadline to clear
-	doomed   bool   // upgrading: Shutdown wants a 503
-	cancel   func(error)
-	out      outbound
-	flushed  bool          // our close frame, or the refusal, left
-	peerDone bool          // nothing more of the peer will be looked at
-	answered bool          // the peer's close frame came after ours left
-	wake     chan struct{} // closed to wake a waiting reader
-	timer    *time.Timer   // limits while open, patience afterwards
-	due      time.Duration // since srv.base: when timer has something to say
-}
-
-// RemoteAddr is the client's address; the zero AddrPort when it has none (an
-// in-memory connection).
-func (c *Conn) RemoteAddr() netip.AddrPort { return c.remote }
-
-// Secure reports whether the client came over TLS.
-func (c *Conn) Secure() bool { return c.secure }
-
-// LastActive is the time of the last inbound data frame or ping, or Touch, or
-// the accept.
-func (c *Conn) LastActive() time.Time {
-	return c.srv.base.Add(time.Duration(c.active.Load()))
-}
-
-// Shard is the event loop this connection lives on, in [0, Server.Shards()).
-func (c *Conn) Shard() int { return 0 }
-
-// Touch counts as activity: a delivered callback keeps a connection from
-// idling (reference default for an open question; AWS's own rule is not known).
-func (c *Conn) Touch() { c.active.Store(int64(c.srv.since())) }
-
-// Pause stops reading after the message being handled. The client's frames then
-// wait in the socket, pings too; idle and lifetime go on counting.
-func (c *Conn) Pause() { c.paused.Store(true) }
-
-// Resume undoes Pause.
-func (c *Conn) Resume() {
-	c.paused.Store(false)
-	c.mu.Lock()
-	c.wakeReader()
-	c.mu.Unlock()
-}
-
-// wakeChan is closed by the next wakeReader. Needs mu.
-func (c *Conn) wakeChan() chan struct{} {
-	if c.wake == nil {
-		c.wake = make(chan struct{})
-	}
-	return c.wake
-}
-
-// wakeReader needs mu.
-func (c *Conn) wakeReader() {
-	if c.wake != nil {
-		close(c.wake)
-		c.wake = nil
-	}
-}
-
-// waitResumed blocks the read goroutine while the connection is paused and
-// open. Closing ends every pause: the peer's close frame must be read.
-func (c *Conn) waitResumed() {
-	for {
-		c.mu.Lock()
-		if !c.paused.Load() || c.state != open {
-			c.mu.Unlock()
-			return
-		}
-		wake := c.wakeChan()
-		c.mu.Unlock()
-		<-wake
-	}
-}

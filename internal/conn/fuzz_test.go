@@ -214,25 +214,30 @@ func FuzzFrames(f *testing.F) {
 			return
 		}
 		h := &collect{}
-		c := stillConn(h, l)
+		r := stillConn(h, l)
+		c := r.c
 		for at := 0; at < len(b); {
 			next := min(at+max(int(size), 1), len(b))
-			if w := c.in.window(16); w != nil { // as the read loop does
+			if w := r.in.window(16); w != nil { // as the read loop does
 				n := copy(w, b[at:next])
 				at += n
-				if !c.feedWindow(n) {
+				if !c.windowFilled(&r.in, n) {
 					break
 				}
 				continue
 			}
-			if !c.feed(append([]byte(nil), b[at:next]...)) {
+			if !r.feed(append([]byte(nil), b[at:next]...)) {
 				break
 			}
 			at = next
 		}
-		if c.code != want.code || want.reason != "" && c.reason != want.reason || fmt.Sprintf("%q", h.v.messages) != fmt.Sprintf("%q", want.messages) {
-			t.Fatalf("got %d %q %q\nwant %d %q %q", c.code, c.reason, h.v.messages, want.code, want.reason, want.messages)
+		var end ending
+		if c.end != nil {
+			end = *c.end
 		}
-		c.stopTimer()
+		if end.code != want.code || want.reason != "" && end.reason != want.reason || fmt.Sprintf("%q", h.v.messages) != fmt.Sprintf("%q", want.messages) {
+			t.Fatalf("got %d %q %q\nwant %d %q %q", end.code, end.reason, h.v.messages, want.code, want.reason, want.messages)
+		}
+		r.stopTimer()
 	})
 }

@@ -138,7 +138,9 @@ func smugglingAsks() []ask {
 // The same corpus through both parsers: as the first request of a connection,
 // and as a later one, which net/http reads first. net/http may refuse with 501
 // or 505 where we say 400; it may not let through what we refuse.
-func TestUpgradeRequests(t *testing.T) {
+func TestUpgradeRequests(t *testing.T) { onEngines(t, testUpgradeRequests) }
+
+func testUpgradeRequests(t *testing.T) {
 	_, addr := serveTCP(t, Config{
 		HTTP: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(299) }),
 		Upgrade: func(u *Upgrade) {
@@ -197,7 +199,9 @@ func (a *ask) check(t *testing.T, p *peer, want int, exact bool) {
 	}
 }
 
-func TestHeadBounds(t *testing.T) {
+func TestHeadBounds(t *testing.T) { onEngines(t, testHeadBounds) }
+
+func testHeadBounds(t *testing.T) {
 	_, addr := serveTCP(t, Config{Upgrade: accepting(Options{Handler: newRecorder()})})
 	header := func(n int) string { return "+X: " + strings.Repeat("h", n) }
 	base := len(ws(get, header(0)))
@@ -246,7 +250,9 @@ func TestValidHost(t *testing.T) {
 	}
 }
 
-func TestHeadByteByByte(t *testing.T) {
+func TestHeadByteByByte(t *testing.T) { onEngines(t, testHeadByteByByte) }
+
+func testHeadByteByByte(t *testing.T) {
 	_, addr := serveTCP(t, Config{Upgrade: accepting(Options{Handler: newRecorder()})})
 	p := dialTCP(t, addr)
 	for _, b := range []byte(ws(get)) {
@@ -258,7 +264,9 @@ func TestHeadByteByByte(t *testing.T) {
 }
 
 // The 101 as AWS spells it.
-func TestSwitchingProtocolsBytes(t *testing.T) {
+func TestSwitchingProtocolsBytes(t *testing.T) { onEngines(t, testSwitchingProtocolsBytes) }
+
+func testSwitchingProtocolsBytes(t *testing.T) {
 	_, addr := serveTCP(t, Config{Upgrade: func(u *Upgrade) {
 		u.Accept(Options{Subprotocol: u.Protocols[1], Handler: newRecorder()})
 	}})
@@ -287,7 +295,9 @@ func TestSwitchingProtocolsBytes(t *testing.T) {
 	}
 }
 
-func TestRefuse(t *testing.T) {
+func TestRefuse(t *testing.T) { onEngines(t, testRefuse) }
+
+func testRefuse(t *testing.T) {
 	for _, r := range []struct {
 		name    string
 		status  int
@@ -326,7 +336,9 @@ func TestRefuse(t *testing.T) {
 	}
 }
 
-func TestAcceptRefusesBadOptions(t *testing.T) {
+func TestAcceptRefusesBadOptions(t *testing.T) { onEngines(t, testAcceptRefusesBadOptions) }
+
+func testAcceptRefusesBadOptions(t *testing.T) {
 	for name, o := range map[string]Options{
 		"no handler":       {},
 		"bad subprotocol":  {Handler: newRecorder(), Subprotocol: "a\r\nX: y"},
@@ -347,7 +359,9 @@ func TestAcceptRefusesBadOptions(t *testing.T) {
 	}
 }
 
-func TestZeroConfigAnswers(t *testing.T) {
+func TestZeroConfigAnswers(t *testing.T) { onEngines(t, testZeroConfigAnswers) }
+
+func testZeroConfigAnswers(t *testing.T) {
 	_, addr := serveTCP(t, Config{})
 	p := dialTCP(t, addr)
 	p.send([]byte(ws(get)))
@@ -362,7 +376,9 @@ func TestZeroConfigAnswers(t *testing.T) {
 }
 
 // An Upgrade that returns without an answer is refused, not leaked.
-func TestUnansweredUpgradeIsRefused(t *testing.T) {
+func TestUnansweredUpgradeIsRefused(t *testing.T) { onEngines(t, testUnansweredUpgradeIsRefused) }
+
+func testUnansweredUpgradeIsRefused(t *testing.T) {
 	_, addr := serveTCP(t, Config{Upgrade: func(*Upgrade) {}})
 	p := dialTCP(t, addr)
 	p.send([]byte(ws(get)))

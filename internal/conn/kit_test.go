@@ -85,13 +85,27 @@ func accepting(o Options) func(*Upgrade) {
 	return func(u *Upgrade) { u.Accept(o) }
 }
 
-// serveTCP runs a server on loopback until the test ends.
+// onEngines runs a test that uses serveTCP on the event loops, where there are
+// any, and on the portable engine.
+func onEngines(t *testing.T, test func(t *testing.T)) {
+	t.Run("loop", test)
+	t.Run("portable", test)
+}
+
+// detached lets an Upgrade function block.
+func detached(f func(*Upgrade)) func(*Upgrade) {
+	return func(u *Upgrade) { u.Detach(func() { f(u) }) }
+}
+
+// serveTCP runs a server on loopback until the test ends, on the engine that the
+// test's name says.
 func serveTCP(t testing.TB, cfg Config) (s *Server, addr string) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
+	cfg.Portable = cfg.Portable || strings.Contains(t.Name(), "/portable")
 	s = New(cfg)
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(ln) }()
@@ -182,7 +196,7 @@ func (p *peer) open() *peer {
 func (p *peer) next() string {
 	first, err := p.r.Peek(2)
 	if err != nil {
-		return ending(err)
+		return endOf(err)
 	}
 	if first[1]&0x80 != 0 || first[0]&0x70 != 0 || first[0]&0x80 == 0 {
 		return fmt.Sprintf("malformed %x", first)
@@ -213,7 +227,7 @@ func (p *peer) next() string {
 	return fmt.Sprintf("opcode %d", op)
 }
 
-func ending(err error) string {
+func endOf(err error) string {
 	switch {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrClosedPipe):
 		return "eof"

@@ -1,6 +1,13 @@
 package conn
 
-import "time"
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/livegate/livegate/internal/bound"
+	"github.com/livegate/livegate/internal/frame"
+)
 
 // HeadLimits bound what a client may send before it is anybody. Zero fields
 // take the defaults.
@@ -38,9 +45,21 @@ type Limits struct {
 
 	Text bool // a binary frame closes with 1003
 
-	// The outbound queue. At either bound Send says ErrQueueFull.
-	SendBytes int // 1 MiB
-	SendItems int // 1024
+	// The outbound queue, and what happens to a message that finds it full:
+	//
+	//	bound.Refuse      Send says ErrQueueFull, the connection stays
+	//	bound.Close       as Refuse, and the connection closes with OverflowCode
+	//	                  "Slow consumer"; what waits is dropped
+	//	bound.DropOldest  the oldest messages that have not begun to leave make room
+	//	bound.Coalesce    messages with the same frame.Prepared.Key that have not
+	//	                  begun to leave make room; without any, as Refuse
+	SendBytes    int // 1 MiB
+	SendItems    int // 1024
+	Overflow     bound.Policy
+	OverflowCode int // 1013; 1008 says that trying again is no use
+
+	// Heartbeat finds peers that are gone without a word; off while Every is 0.
+	Heartbeat Heartbeat
 
 	// CloseWait is how long a client may take to answer our close frame; 2 s.
 	// Then the socket is closed under it.
@@ -63,8 +82,49 @@ func (l Limits) withDefaults() Limits {
 	if l.WriteWait <= 0 {
 		l.WriteWait = 30 * time.Second
 	}
+	if l.OverflowCode == 0 {
+		l.OverflowCode = frame.CodeTryAgain
+	}
+	if l.Heartbeat.Wait <= 0 {
+		l.Heartbeat.Wait = l.Heartbeat.Every
+	}
 	return l
 }
+
+// Heartbeat: a ping when nothing at all arrived for Every; when nothing arrives
+// within Wait after that either, the client is lost (1006). So a half-open
+// connection is found within Every + Wait. A connection whose reading is paused,
+// or whose output is stuck (see Limits.WriteWait), is not asked.
+type Heartbeat struct {
+	Every time.Duration
+	Wait  time.Duration // Every, when 0
+}
+
+// interned are the Limits in use: there are as many as there are kinds of
+// clients, so connections share them.
+type interned struct {
+	mu    sync.Mutex
+	known []*Limits // guarded by mu
+}
+
+// share returns l where others may have it already. Beyond maxInterned different
+// ones, the oldest are forgotten; whoever has one keeps it.
+func (i *interned) share(l Limits) *Limits {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, k := range i.known {
+		if *k == l {
+			return k
+		}
+	}
+	if len(i.known) == maxInterned {
+		i.known = slices.Delete(i.known, 0, 1)
+	}
+	i.known = append(i.known, &l)
+	return &l
+}
+
+const maxInterned = 64
 
 // Fixed bounds.
 const (
@@ -88,23 +148,3 @@ const (
 	// the socket does not reset it before the client saw our last words.
 	lingerBytes = 1 << 20
 )
-
-// rate is a token bucket on the server's monotonic axis.
-type rate struct {
-	tokens float64
-	at     time.Duration
-}
-
-func (r *rate) allow(now time.Duration, perSec, burst float64) bool {
-	if r.at == 0 && r.tokens == 0 {
-		r.tokens = burst
-	} else {
-		r.tokens = min(burst, r.tokens+(now-r.at).Seconds()*perSec)
-	}
-	r.at = now
-	if r.tokens < 1 {
-		return false
-	}
-	r.tokens--
-	return true
-}

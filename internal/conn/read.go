@@ -1,6 +1,9 @@
 package conn
 
 import (
+	"time"
+	"unicode/utf8"
+
 	"github.com/livegate/livegate/internal/frame"
 )
 
@@ -23,8 +26,28 @@ type inbound struct {
 	text      frame.TextCheck
 	message   []byte
 
-	controls   rate
-	peerClosed bool // its close frame was read
+	held []byte // on a loop: a request head in pieces, or what arrived during a pause
+	seen int    // bytes of held that were searched for the end of the head
+}
+
+// whole: nothing is partial.
+func (in *inbound) whole() bool {
+	return in.headLen == 0 && !in.inFrame && !in.inMessage && len(in.held) == 0
+}
+
+// keepCap is the largest buffer that is kept for the next message.
+const keepCap = 4 << 10
+
+// reset forgets everything but small buffers.
+func (in *inbound) reset() {
+	*in = inbound{control: in.control[:0], message: in.message[:0]}
+	in.shrink()
+}
+
+func (in *inbound) shrink() {
+	if cap(in.message) > keepCap {
+		in.message = nil
+	}
 }
 
 // failure closes the connection; the zero failure is none.
@@ -43,112 +66,29 @@ func violated(err error) failure {
 	return failure{v.Code(), v.Error()}
 }
 
-// run is the read goroutine: it waits for the handshake's answer, then reads
-// until the connection ends, calls OnClose, and sees the socket off.
-func (c *Conn) run() {
-	defer c.srv.forget(c)
-	buf := c.srv.takeChunk()
-	defer c.srv.giveChunk(buf)
-	if first, ok := c.await(buf[:]); ok {
-		if c.feed(first) {
-			c.readUntilEnd(buf[:])
-		}
-		c.mu.Lock()
-		code, reason := c.code, c.reason
-		c.mu.Unlock()
-		c.in.message = nil
-		c.handler.OnClose(c, code, reason)
-	}
-	c.linger(buf[:])
-	c.stopTimer()
-}
-
-// await watches the socket while Config.Upgrade decides. Bytes are kept for the
-// connection to come, up to Head.Early. ok is false when there will be none.
-func (c *Conn) await(buf []byte) (first []byte, ok bool) {
-	for {
-		n, err := c.nc.Read(buf)
-		c.mu.Lock()
-		switch {
-		case c.state == upgrading && err != nil:
-			c.state = closed
-			c.gone(ErrGone)
-			c.mu.Unlock()
-			c.nc.Close()
-			return nil, false
-		case c.state == upgrading:
-			if len(c.early)+n > c.srv.head.Early {
-				c.early = nil // it is this goroutine that reads: no nudge
-				c.answerLocked(errEarly.response())
-				c.gone(ErrGone)
-				c.mu.Unlock()
-				return nil, false
-			}
-			c.early = append(c.early, buf[:n]...)
-			c.mu.Unlock()
-			continue
-		}
-		// Decided. An error, if it was not just the nudge, comes again at the
-		// next Read; what arrived before it counts.
-		if c.nudged {
-			c.nudged = false
-			_ = c.nc.SetReadDeadline(noDeadline)
-		}
-		accepted := c.state != refused && c.handler != nil
-		first, c.early = append(c.early, buf[:n]...), nil
-		c.mu.Unlock()
-		return first, accepted
-	}
-}
-
-// readUntilEnd reads and handles frames. On return the outcome is set.
-func (c *Conn) readUntilEnd(buf []byte) {
-	for {
-		dst := buf
-		window := c.in.window(len(buf))
-		if window != nil {
-			dst = window
-		}
-		n, err := c.nc.Read(dst)
-		switch {
-		case n == 0:
-		case window != nil:
-			if !c.feedWindow(n) {
-				return
-			}
-		case !c.feed(dst[:n]):
-			return
-		}
-		if err != nil {
-			c.lost()
-			return
-		}
-	}
-}
-
-// feed handles bytes that have arrived. false: the peer is done, by its close
-// frame or by breaking a rule.
-func (c *Conn) feed(p []byte) bool {
+// feed handles bytes that have arrived, in place. rest is what a pause keeps from
+// being handled. ok is false when the peer is done, by its close frame or by
+// breaking a rule.
+func (c *Conn) feed(in *inbound, p []byte) (rest []byte, ok bool) {
 	for len(p) > 0 {
-		if c.paused.Load() {
-			c.waitResumed()
+		if c.halted() {
+			return p, true
 		}
-		n, bad := c.step(p)
+		n, bad := c.step(in, p)
 		if bad.some() {
 			c.fail(bad.code, bad.reason)
-			return false
+			return nil, false
 		}
 		p = p[n:]
-		if c.in.peerClosed {
-			return false
+		if c.peerDone { // set by this goroutine, if at all
+			return nil, false
 		}
 	}
-	return true
+	return nil, true
 }
 
 // step consumes at most one frame from p and says how many bytes it took.
-func (c *Conn) step(p []byte) (n int, bad failure) {
-	in := &c.in
+func (c *Conn) step(in *inbound, p []byte) (n int, bad failure) {
 	if !in.inFrame {
 		var err error
 		if n, err = in.header(p); err != nil {
@@ -157,7 +97,7 @@ func (c *Conn) step(p []byte) (n int, bad failure) {
 		if !in.inFrame {
 			return n, failure{}
 		}
-		if bad = c.begin(); bad.some() {
+		if bad = c.begin(in); bad.some() {
 			return n, bad
 		}
 	}
@@ -166,9 +106,13 @@ func (c *Conn) step(p []byte) (n int, bad failure) {
 		body = body[:in.left]
 	}
 	n += len(body)
+	control := in.h.Opcode.Control()
+	if int64(len(body)) == in.h.Length && (control || in.h.Fin && in.fragments == 1 && !in.skip) {
+		return n, c.wholeFrame(in, body, control)
+	}
 	in.left -= int64(len(body))
 	switch {
-	case in.h.Opcode.Control():
+	case control:
 		at := len(in.control)
 		in.control = append(in.control, body...)
 		in.h.Key = frame.Mask(in.control[at:], in.h.Key)
@@ -184,10 +128,26 @@ func (c *Conn) step(p []byte) (n int, bad failure) {
 		return n, failure{}
 	}
 	in.inFrame = false
-	if in.h.Opcode.Control() {
-		return n, c.handleControl()
+	if control {
+		return n, c.handleControl(in.h.Opcode, in.control)
 	}
-	return n, c.endOfDataFrame()
+	return n, c.endOfDataFrame(in)
+}
+
+// wholeFrame handles a control frame or an unfragmented message of which every
+// byte is there, without copying it.
+func (c *Conn) wholeFrame(in *inbound, payload []byte, control bool) failure {
+	frame.Mask(payload, in.h.Key)
+	in.inFrame = false
+	if control {
+		return c.handleControl(in.h.Opcode, payload)
+	}
+	in.inMessage = false
+	if !in.binary && !utf8.Valid(payload) {
+		return violated(frame.InvalidText)
+	}
+	c.deliver(payload, in.binary)
+	return failure{}
 }
 
 // header gathers a frame header, across reads if need be, and sets inFrame when
@@ -218,15 +178,14 @@ func (in *inbound) header(p []byte) (n int, err error) {
 
 // begin applies the rules that a data frame's header decides, before anything
 // is allocated for it (RFC 6455 §5.4; limits: AWS closes with 1009 and 1003).
-func (c *Conn) begin() failure {
-	in := &c.in
+func (c *Conn) begin(in *inbound) failure {
 	if in.h.Opcode.Control() {
 		in.control = in.control[:0]
 		return failure{}
 	}
 	in.skip = c.shut.Load()
 	if in.skip {
-		in.message = nil
+		in.message, in.inMessage = nil, false
 		return failure{}
 	}
 	switch in.h.Opcode {
@@ -294,19 +253,15 @@ func (in *inbound) window(small int) []byte {
 	return free[:min(int64(len(free)), in.left)]
 }
 
-// feedWindow takes n bytes that were read into the window; more are due.
-func (c *Conn) feedWindow(n int) bool {
-	in := &c.in
+// windowFilled takes n bytes that were read into the window. ok as in feed.
+func (c *Conn) windowFilled(in *inbound, n int) (ok bool) {
 	at := len(in.message)
 	in.message = in.message[:at+n]
 	in.left -= int64(n)
 	bad := in.arrived(at)
 	if !bad.some() && in.left == 0 {
 		in.inFrame = false
-		if c.paused.Load() {
-			c.waitResumed()
-		}
-		bad = c.endOfDataFrame()
+		bad = c.endOfDataFrame(in)
 	}
 	if bad.some() {
 		c.fail(bad.code, bad.reason)
@@ -316,45 +271,66 @@ func (c *Conn) feedWindow(n int) bool {
 }
 
 // endOfDataFrame counts the activity and delivers a message that is whole.
-func (c *Conn) endOfDataFrame() failure {
-	in := &c.in
+func (c *Conn) endOfDataFrame(in *inbound) failure {
 	if in.skip {
 		return failure{}
 	}
-	c.active.Store(int64(c.srv.since()))
 	if !in.h.Fin {
+		c.active.Store(int64(c.via.home().now()))
 		return failure{}
 	}
 	if !in.binary && !in.text.Done() {
 		return violated(frame.InvalidText)
 	}
 	data := in.message
-	in.message, in.inMessage = nil, false
-	if !c.shut.Load() {
-		c.handler.OnMessage(c, data, in.binary)
+	in.message, in.inMessage = data[:0], false
+	c.deliver(data, in.binary)
+	in.shrink()
+	return failure{}
+}
+
+// deliver lends a whole message to the handler.
+func (c *Conn) deliver(data []byte, binary bool) {
+	h := c.via.home()
+	c.active.Store(int64(h.now()))
+	if c.shut.Load() {
+		return
+	}
+	h.stats.messagesIn.Add(1)
+	h.stats.bytesIn.Add(uint64(len(data)))
+	c.handler.OnMessage(c, data, binary)
+}
+
+// handleControl acts on a whole control frame (RFC 6455 §5.5).
+func (c *Conn) handleControl(op frame.Opcode, payload []byte) failure {
+	h := c.via.home()
+	now := h.now()
+	h.stats.controlsIn.Add(1)
+	if op != frame.Close && !c.allowControl(now) {
+		return failure{frame.CodePolicy, "Too many control frames"}
+	}
+	switch op {
+	case frame.Ping:
+		c.active.Store(int64(now))
+		c.sendPong(payload)
+	case frame.Close:
+		code, reason, err := frame.ParseClose(payload)
+		if err != nil {
+			return violated(err)
+		}
+		c.peerClosed(code, reason)
 	}
 	return failure{}
 }
 
-// handleControl acts on a whole control frame (RFC 6455 §5.5).
-func (c *Conn) handleControl() failure {
-	in := &c.in
-	now := c.srv.since()
-	if in.h.Opcode != frame.Close && !in.controls.allow(now, controlPerSec, controlBurst) {
-		return failure{frame.CodePolicy, "Too many control frames"}
+// allowControl is a bucket of controlBurst tokens, refilled at controlPerSec. It
+// keeps only the time at which the bucket will be full again.
+func (c *Conn) allowControl(now time.Duration) bool {
+	const each = time.Second / controlPerSec
+	full := max(c.controls, now) + each
+	if full-now > controlBurst*each {
+		return false
 	}
-	switch in.h.Opcode {
-	case frame.Ping:
-		c.active.Store(int64(now))
-		c.sendPong(in.control)
-	case frame.Close:
-		code, reason, err := frame.ParseClose(in.control)
-		if err != nil {
-			return violated(err)
-		}
-		in.peerClosed = true
-		c.peerClosed(code, reason)
-	}
-	in.control = nil
-	return failure{}
+	c.controls = full
+	return true
 }

@@ -343,7 +343,9 @@ func (a *answering) OnMessage(c *Conn, data []byte, binary bool) {
 	c.Send(data)
 }
 
-func TestRFC6455(t *testing.T) {
+func TestRFC6455(t *testing.T) { onEngines(t, testRFC6455) }
+
+func testRFC6455(t *testing.T) {
 	rows := rfcRows()
 	if len(rows) < 200 {
 		t.Errorf("only %d rows", len(rows))

@@ -30,6 +30,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		conns = append(conns, c)
 	}
 	s.mu.Unlock()
+	s.loops.leave()
 	for _, c := range conns {
 		c.Close(frame.CodeGoingAway, reasonGoingAway)
 	}
@@ -39,6 +40,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	done := make(chan struct{})
 	go func() {
 		s.live.Wait()
+		s.loops.wait()
 		close(done)
 	}()
 	select {
@@ -55,6 +57,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	for _, c := range left {
 		c.cut()
 	}
+	s.loops.cut()
 	if err := <-httpDone; err != nil {
 		return err // ctx's
 	}

@@ -7,7 +7,7 @@ import "sync"
 // return false, to be called again, when spent reports true. It must not block.
 type Task = func(spent func() bool) (done bool)
 
-// tasks runs what was posted to the portable engine, one after the other.
+// tasks runs what was posted while no event loop runs, one after the other.
 type tasks struct {
 	mu      sync.Mutex
 	queue   []Task // guarded by mu
@@ -15,10 +15,15 @@ type tasks struct {
 }
 
 // Shards is the number of event loops; connections are spread over them.
-func (s *Server) Shards() int { return 1 }
+func (s *Server) Shards() int { return s.loops.shards() }
 
-// Post queues a task on a shard. Tasks of a shard run in order; it never blocks.
-func (s *Server) Post(_ int, t Task) {
+// Post queues a task on a shard, in [0, Shards()). Tasks of a shard run in order;
+// it never blocks. While no event loop runs, a goroutine runs the tasks of all
+// shards.
+func (s *Server) Post(shard int, t Task) {
+	if s.loops.post(shard, t) {
+		return
+	}
 	s.tasks.mu.Lock()
 	defer s.tasks.mu.Unlock()
 	s.tasks.queue = append(s.tasks.queue, t)

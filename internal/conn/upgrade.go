@@ -26,8 +26,15 @@ type Upgrade struct {
 	Protocols []string  // offered subprotocols, in order
 
 	c   *Conn
-	ctx context.Context
 	key string
+
+	// guarded by c.mu
+	ctx      context.Context // made when somebody asks for it
+	cancel   context.CancelCauseFunc
+	gone     bool   // the client is
+	doomed   bool   // Shutdown wants a 503
+	detached bool   // Detach was called
+	early    []byte // arrived while undecided
 }
 
 // Get is the first value of a header, by case-insensitive name; "" without one.
@@ -42,11 +49,67 @@ func (u *Upgrade) Get(name string) string {
 
 // Context is cancelled, with cause ErrGone, when the client vanishes or breaks
 // the rules before Accept or Refuse, and when Shutdown cuts it off.
-func (u *Upgrade) Context() context.Context { return u.ctx }
+func (u *Upgrade) Context() context.Context {
+	u.c.mu.Lock()
+	defer u.c.mu.Unlock()
+	if u.ctx == nil {
+		u.ctx, u.cancel = context.WithCancelCause(context.Background())
+		if u.gone {
+			u.cancel(ErrGone)
+		}
+	}
+	return u.ctx
+}
+
+// abandon says that the client is gone. Needs c.mu.
+func (u *Upgrade) abandon() {
+	u.gone = true
+	if u.cancel != nil {
+		u.cancel(ErrGone)
+	}
+}
+
+// keepEarly keeps bytes that arrived ahead of the 101, for the connection to
+// come. false: there are too many, and the client gets its 400. Needs c.mu and
+// state upgrading.
+func (u *Upgrade) keepEarly(p []byte) bool {
+	if len(u.early)+len(p) > u.c.srv().head.Early {
+		u.early = nil
+		u.c.answer(errEarly.response())
+		u.c.stats().refusals[badHead].Add(1)
+		u.abandon()
+		return false
+	}
+	u.early = append(u.early, p...)
+	return true
+}
 
 // Detach runs f, which decides the upgrade and may block, on a goroutine of its
 // own. An upgrade that f leaves unanswered is refused 500.
-func (u *Upgrade) Detach(f func()) { f() }
+func (u *Upgrade) Detach(f func()) {
+	u.c.mu.Lock()
+	u.detached = true
+	u.c.mu.Unlock()
+	go func() {
+		f()
+		u.unanswered()
+	}()
+}
+
+// decide asks Config.Upgrade.
+func (u *Upgrade) decide() {
+	u.c.srv().cfg.Upgrade(u)
+	u.c.mu.Lock()
+	detached := u.detached
+	u.c.mu.Unlock()
+	if !detached {
+		u.unanswered()
+	}
+}
+
+func (u *Upgrade) unanswered() {
+	u.Refuse(http.StatusInternalServerError, nil, messageBody("Internal server error"))
+}
 
 // Accept answers 101 and opens the connection. The 101 leaves before anything
 // that Send queues. ErrGone: the client vanished meanwhile, or the server is
@@ -55,43 +118,34 @@ func (u *Upgrade) Detach(f func()) { f() }
 func (u *Upgrade) Accept(o Options) (*Conn, error) {
 	c := u.c
 	if err := o.validate(); err != nil {
-		u.Refuse(http.StatusInternalServerError, nil, messageBody("Internal server error"))
+		u.unanswered()
 		return nil, err
 	}
 	reply := u.switching(&o)
+	limits := c.srv().limits.share(o.Limits.withDefaults())
+	now := c.srv().since()
 	c.mu.Lock()
-	if c.state == upgrading && c.doomed {
-		c.answerLocked(refuse(http.StatusServiceUnavailable, "Service Unavailable").response())
+	defer c.mu.Unlock()
+	if c.state == upgrading && u.doomed {
+		c.stats().refusals[leaving].Add(1)
+		c.answer(refuse(http.StatusServiceUnavailable, "Service Unavailable").response())
 	}
 	if c.state != upgrading {
-		c.mu.Unlock()
 		return nil, ErrGone
 	}
 	c.state = open
 	c.handler = o.Handler
-	c.limits = o.Limits.withDefaults()
-	c.opened = c.srv.since()
-	c.active.Store(int64(c.opened))
+	c.limits = limits
+	c.opened = now
+	c.active.Store(int64(now))
+	c.heard.Store(int64(now))
 	c.paused.Store(o.Paused)
-	c.out.budget.Items, c.out.budget.Bytes = c.limits.SendItems, c.limits.SendBytes
-	c.out.lead = reply
-	c.startDrain()
-	if d, ok := c.nextLimit(c.opened); ok {
-		c.arm(d)
-	}
-	c.nudgeReader()
-	c.mu.Unlock()
+	c.queue().push(reply, lead)
+	c.nextLimit(now)
+	c.stats().handshakes.Add(1)
+	c.stats().opened.Add(1)
+	c.via.ready(c, prompt)
 	return c, nil
-}
-
-// nudgeReader makes the read goroutine look up from its Read, which may have
-// begun before the state changed. Only needed when bytes wait that it has read
-// already. Needs mu.
-func (c *Conn) nudgeReader() {
-	if len(c.early) > 0 {
-		c.nudged = true
-		_ = c.nc.SetReadDeadline(time.Unix(1, 0))
-	}
 }
 
 func (o *Options) validate() error {
@@ -134,53 +188,62 @@ func (u *Upgrade) Refuse(status int, headers []Header, body []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.state == upgrading {
-		c.answerLocked(appendResponse(nil, status, headers, body))
+		c.stats().refusals[rejected].Add(1)
+		c.answer(appendResponse(nil, status, headers, body))
 	}
 }
 
-// answerLocked queues an HTTP response instead of the 101; the read goroutine
-// then drops what comes and closes. Needs mu and state upgrading.
-func (c *Conn) answerLocked(response []byte) {
+// answer queues an HTTP response instead of the 101; whoever reads then drops
+// what comes and closes. Needs mu and a state before open.
+func (c *Conn) answer(response []byte) {
 	c.state = refused
 	c.peerDone = true
-	c.limits = Limits{}.withDefaults()
-	c.out.final = response
+	c.limits = c.srv().limits.share(Limits{}.withDefaults())
+	c.queue().push(response, final)
 	c.arm(c.limits.WriteWait)
-	c.startDrain()
-	c.nudgeReader()
+	c.via.ready(c, prompt)
 }
 
-// open starts the handshake of a connection whose head is read, and then is its
-// read goroutine. early is what came after the head.
-func (s *Server) open(nc net.Conn, h *head, early []byte, secure bool) {
+// newUpgrade checks a head. The error is a *refusal.
+func (s *Server) newUpgrade(c *Conn, h *head, early []byte) (*Upgrade, error) {
 	req, err := checkUpgrade(h)
 	if err == nil && len(early) > s.head.Early {
 		err = errEarly
 	}
 	if err != nil {
+		c.stats().refusals[badHead].Add(1)
+		return nil, err
+	}
+	u := &Upgrade{
+		Host: req.host, Path: req.path, RawPath: req.rawPath, RawQuery: req.rawQuery,
+		Headers: h.headers, Remote: c.remote, Secure: c.secure, At: time.Now(),
+		Protocols: offered(h.headers),
+		c:         c, key: req.key,
+	}
+	if len(early) > 0 {
+		u.early = append([]byte(nil), early...)
+	}
+	return u, nil
+}
+
+// open starts the handshake of a connection on the portable engine whose head is
+// read, and then is its read goroutine. early is what came after the head.
+func (s *Server) open(nc net.Conn, h *head, early []byte, secure bool) {
+	r := newRoutine(s, nc, secure)
+	u, err := s.newUpgrade(r.c, h, early)
+	if err != nil {
 		s.turnAway(nc, err)
 		return
 	}
-	ctx, cancel := context.WithCancelCause(context.Background())
-	c := &Conn{srv: s, nc: nc, remote: remoteOf(nc), secure: secure, cancel: cancel}
-	c.drainFn = c.drain
-	c.early = append([]byte(nil), early...)
-	if !s.admit(c) {
+	r.c.up = u
+	if !s.admit(r.c) {
+		s.here.stats.refusals[leaving].Add(1)
 		s.turnAway(nc, refuse(http.StatusServiceUnavailable, "Service Unavailable"))
 		return
 	}
 	_ = nc.SetDeadline(time.Time{})
-	u := &Upgrade{
-		Host: req.host, Path: req.path, RawPath: req.rawPath, RawQuery: req.rawQuery,
-		Headers: h.headers, Remote: c.remote, Secure: secure, At: time.Now(),
-		Protocols: offered(h.headers),
-		c:         c, ctx: ctx, key: req.key,
-	}
-	go func() {
-		s.cfg.Upgrade(u)
-		u.Refuse(http.StatusInternalServerError, nil, messageBody("Internal server error"))
-	}()
-	c.run()
+	go u.decide()
+	r.run()
 }
 
 var errEarly = badRequest("Too many bytes before the handshake was answered")

@@ -9,10 +9,12 @@ import (
 
 // A client that vanishes while Config.Upgrade runs: the context says so, Accept
 // says so, and the handler never hears of it.
-func TestClientVanishesBeforeAccept(t *testing.T) {
+func TestClientVanishesBeforeAccept(t *testing.T) { onEngines(t, testClientVanishesBeforeAccept) }
+
+func testClientVanishesBeforeAccept(t *testing.T) {
 	r := newRecorder()
 	result := make(chan error, 1)
-	_, addr := serveTCP(t, Config{Upgrade: func(u *Upgrade) {
+	_, addr := serveTCP(t, Config{Upgrade: detached(func(u *Upgrade) {
 		<-u.Context().Done()
 		if cause := context.Cause(u.Context()); !errors.Is(cause, ErrGone) {
 			t.Errorf("cause %v", cause)
@@ -20,7 +22,7 @@ func TestClientVanishesBeforeAccept(t *testing.T) {
 		_, err := u.Accept(Options{Handler: r})
 		u.Refuse(500, nil, nil)
 		result <- err
-	}})
+	})})
 	p := dialTCP(t, addr)
 	p.send([]byte(ws(get)))
 	p.nc.Close()
@@ -34,15 +36,17 @@ func TestClientVanishesBeforeAccept(t *testing.T) {
 
 // Frames sent before the 101, in one packet with the head and later, are
 // delivered after it, in order.
-func TestEarlyFramesAreKept(t *testing.T) {
+func TestEarlyFramesAreKept(t *testing.T) { onEngines(t, testEarlyFramesAreKept) }
+
+func testEarlyFramesAreKept(t *testing.T) {
 	r := newRecorder()
 	r.echo = true
 	watching, answer := make(chan *Upgrade), make(chan struct{})
-	_, addr := serveTCP(t, Config{Upgrade: func(u *Upgrade) {
+	_, addr := serveTCP(t, Config{Upgrade: detached(func(u *Upgrade) {
 		watching <- u
 		<-answer
 		u.Accept(Options{Handler: r})
-	}})
+	})})
 	p := dialTCP(t, addr)
 	p.send(join([]byte(ws(get)), text("1"), text("2")[:3]))
 	u := <-watching
@@ -66,7 +70,7 @@ func waitEarly(t *testing.T, u *Upgrade, n int) {
 	defer cancel()
 	for ctx.Err() == nil {
 		u.c.mu.Lock()
-		have := len(u.c.early)
+		have := len(u.early)
 		u.c.mu.Unlock()
 		if have == n {
 			return
@@ -76,20 +80,24 @@ func waitEarly(t *testing.T, u *Upgrade, n int) {
 }
 
 // Beyond 4 KiB the client is refused and the $connect under way is told.
-func TestTooManyEarlyBytes(t *testing.T) {
+func TestTooManyEarlyBytes(t *testing.T) { onEngines(t, testTooManyEarlyBytes) }
+
+func testTooManyEarlyBytes(t *testing.T) {
 	for _, inHead := range []bool{false, true} {
-		called := make(chan error, 1)
-		_, addr := serveTCP(t, Config{Upgrade: func(u *Upgrade) {
+		asked, called := make(chan bool, 1), make(chan error, 1)
+		_, addr := serveTCP(t, Config{Upgrade: detached(func(u *Upgrade) {
+			asked <- true
 			<-u.Context().Done()
 			_, err := u.Accept(Options{Handler: newRecorder()})
 			called <- err
-		}})
+		})})
 		p := dialTCP(t, addr)
 		flood := []byte(strings.Repeat("x", 4<<10+1))
 		if inHead {
 			p.send(join([]byte(get), []byte("\r\n"+strings.SplitN(ws(get), "\r\n", 2)[1]), flood))
 		} else {
 			p.send([]byte(ws(get)))
+			<-asked
 			p.send(flood)
 		}
 		if res, body := p.response(); res.StatusCode != 400 || !strings.Contains(body, "before the handshake") {
@@ -107,15 +115,17 @@ func TestTooManyEarlyBytes(t *testing.T) {
 }
 
 // Exactly 4 KiB is allowed.
-func TestFourKiBOfEarlyBytes(t *testing.T) {
+func TestFourKiBOfEarlyBytes(t *testing.T) { onEngines(t, testFourKiBOfEarlyBytes) }
+
+func testFourKiBOfEarlyBytes(t *testing.T) {
 	r := newRecorder()
 	release := make(chan struct{})
 	up := make(chan *Upgrade, 1)
-	_, addr := serveTCP(t, Config{Upgrade: func(u *Upgrade) {
+	_, addr := serveTCP(t, Config{Upgrade: detached(func(u *Upgrade) {
 		up <- u
 		<-release
 		u.Accept(Options{Handler: r})
-	}})
+	})})
 	p := dialTCP(t, addr)
 	p.send([]byte(ws(get)))
 	payload := strings.Repeat("p", 4<<10-8)
@@ -134,7 +144,9 @@ func TestFourKiBOfEarlyBytes(t *testing.T) {
 
 // A connection accepted Paused delivers nothing until Resume, however much has
 // come.
-func TestAcceptPaused(t *testing.T) {
+func TestAcceptPaused(t *testing.T) { onEngines(t, testAcceptPaused) }
+
+func testAcceptPaused(t *testing.T) {
 	r := newRecorder()
 	accepted := make(chan *Conn, 1)
 	_, addr := serveTCP(t, Config{Upgrade: func(u *Upgrade) {
@@ -161,7 +173,9 @@ func TestAcceptPaused(t *testing.T) {
 	}
 }
 
-func TestUpgradeFields(t *testing.T) {
+func TestUpgradeFields(t *testing.T) { onEngines(t, testUpgradeFields) }
+
+func testUpgradeFields(t *testing.T) {
 	done := make(chan struct{})
 	_, addr := serveTCP(t, Config{Upgrade: func(u *Upgrade) {
 		defer close(done)

@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -51,7 +52,9 @@ func httpClient(t *testing.T, h2 bool) *http.Client {
 }
 
 // One port: http, https and h2 all reach Config.HTTP, whole.
-func TestOnePortServesHTTP(t *testing.T) {
+func TestOnePortServesHTTP(t *testing.T) { onEngines(t, testOnePortServesHTTP) }
+
+func testOnePortServesHTTP(t *testing.T) {
 	_, addr := serveTCP(t, Config{TLS: testTLS(t, "h2", "http/1.1"), HTTP: seen})
 	big := strings.Repeat("body ", 20_000)
 	for _, r := range []struct {
@@ -85,7 +88,9 @@ func TestOnePortServesHTTP(t *testing.T) {
 }
 
 // Real clients over ws and wss on the same port.
-func TestCoderClient(t *testing.T) {
+func TestCoderClient(t *testing.T) { onEngines(t, testCoderClient) }
+
+func testCoderClient(t *testing.T) {
 	r := newRecorder()
 	r.echo = true
 	_, addr := serveTCP(t, Config{TLS: testTLS(t, "h2", "http/1.1"), HTTP: seen, Upgrade: func(u *Upgrade) {
@@ -133,8 +138,10 @@ func TestCoderClient(t *testing.T) {
 
 // CONNECT reaches the handler, whose hijacked connection carries a tunnel; the
 // inside of the tunnel is served by the same server, TLS included.
-func TestConnectTunnelBackIntoServer(t *testing.T) {
-	var s *Server
+func TestConnectTunnelBackIntoServer(t *testing.T) { onEngines(t, testConnectTunnelBackIntoServer) }
+
+func testConnectTunnelBackIntoServer(t *testing.T) {
+	var server atomic.Pointer[Server]
 	inner := newRecorder()
 	inner.echo = true
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -151,10 +158,10 @@ func TestConnectTunnelBackIntoServer(t *testing.T) {
 			t.Errorf("%d bytes ahead", n)
 		}
 		io.WriteString(nc, "HTTP/1.1 200 OK\r\n\r\n")
-		s.ServeConn(nc, false)
+		server.Load().ServeConn(nc, false)
 	})
-	var addr string
-	s, addr = serveTCP(t, Config{TLS: testTLS(t), HTTP: handler, Upgrade: accepting(Options{Handler: inner})})
+	s, addr := serveTCP(t, Config{TLS: testTLS(t), HTTP: handler, Upgrade: accepting(Options{Handler: inner})})
+	server.Store(s)
 
 	tunnel := func() net.Conn {
 		p := dialTCP(t, addr)
@@ -190,7 +197,9 @@ func TestConnectTunnelBackIntoServer(t *testing.T) {
 
 // An upgrade as the second request of a connection, with frames right behind it
 // that arrive in the same packet.
-func TestLateUpgradeWithEarlyFrames(t *testing.T) {
+func TestLateUpgradeWithEarlyFrames(t *testing.T) { onEngines(t, testLateUpgradeWithEarlyFrames) }
+
+func testLateUpgradeWithEarlyFrames(t *testing.T) {
 	for _, secure := range []bool{false, true} {
 		r := newRecorder()
 		r.echo = true
@@ -221,7 +230,9 @@ func TestLateUpgradeWithEarlyFrames(t *testing.T) {
 }
 
 // Plain bytes on a TLS port and TLS on a plain port end, and nothing else does.
-func TestWrongProtocolIsDropped(t *testing.T) {
+func TestWrongProtocolIsDropped(t *testing.T) { onEngines(t, testWrongProtocolIsDropped) }
+
+func testWrongProtocolIsDropped(t *testing.T) {
 	_, addr := serveTCP(t, Config{HTTP: seen})
 	p := dialTCP(t, addr)
 	if err := tls.Client(p.nc, &tls.Config{InsecureSkipVerify: true}).Handshake(); err == nil {

@@ -1,0 +1,241 @@
+package conn
+
+import (
+	"net"
+	"net/netip"
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/livegate/livegate/internal/frame"
+)
+
+// acceptBatch bounds the connections taken per turn.
+const acceptBatch = 64
+
+// TCP keep-alive of accepted sockets: a peer that is gone is noticed within two
+// minutes even where no heartbeat asks.
+const (
+	keepIdle     = 60 // seconds
+	keepInterval = 15
+	keepCount    = 4
+)
+
+// acceptor is a listening socket on a loop.
+type acceptor struct {
+	fd   int
+	over chan error // gets nil or an error, once: what Serve returns
+
+	// owned by the loop
+	mark   int32
+	pause  time.Duration // back-off of the latest shortage, 0 after a success
+	resume time.Duration // since srv.base: when to accept again; 0: now
+	ended  bool
+}
+
+// newcomer is a connection on its way to its loop.
+type newcomer struct {
+	fd     int32
+	remote netip.AddrPort
+}
+
+// newAcceptor takes a duplicate of the listener's socket, so that the caller's
+// can be closed.
+func newAcceptor(ln *net.TCPListener) (*acceptor, error) {
+	raw, err := ln.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	a := &acceptor{over: make(chan error, 1)}
+	var dup error
+	if err := raw.Control(func(fd uintptr) { a.fd, dup = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) }); err != nil {
+		return nil, err
+	}
+	if dup != nil {
+		return nil, os.NewSyscallError("dup", dup)
+	}
+	// Accepted sockets inherit these, which saves a call each per connection.
+	for _, o := range [...]struct{ level, name, value int }{
+		{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
+		{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, keepIdle},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, keepInterval},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, keepCount},
+	} {
+		if err := unix.SetsockoptInt(a.fd, o.level, o.name, o.value); err != nil {
+			unix.Close(a.fd)
+			return nil, os.NewSyscallError("setsockopt", err)
+		}
+	}
+	return a, nil
+}
+
+func (a *acceptor) close() {
+	if !a.ended {
+		a.ended = true
+		unix.Close(a.fd)
+		a.over <- nil
+	}
+}
+
+// listen begins to accept from a.
+func (l *loop) listen(a *acceptor) {
+	if l.leaving {
+		a.close()
+		return
+	}
+	a.mark = int32(markAccept - len(l.acceptors))
+	l.acceptors = append(l.acceptors, a)
+	l.watchAcceptor(a)
+}
+
+func (l *loop) watchAcceptor(a *acceptor) {
+	a.resume = 0
+	if err := unix.EpollCtl(l.ep, unix.EPOLL_CTL_ADD, a.fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: a.mark}); err != nil {
+		l.pauseAccepting(a, err)
+	}
+}
+
+func (l *loop) stopAccepting() {
+	for _, a := range l.acceptors {
+		a.close()
+		a.resume = 0
+	}
+}
+
+// accept takes what has come and deals it out.
+func (l *loop) accept(a *acceptor) {
+	for range acceptBatch {
+		if a.ended {
+			return
+		}
+		fd, remote, errno := acceptNow(a.fd)
+		switch {
+		case errno == 0:
+			a.pause = 0
+			l.base.stats.accepted.Add(1)
+			l.deal(newcomer{fd, remote})
+		case errno == unix.EAGAIN:
+			return
+		case errno == unix.ECONNABORTED, errno == unix.ECONNRESET, errno == unix.EPROTO:
+			// gone before it was accepted
+		case shortage(syscall.Errno(errno)):
+			l.pauseAccepting(a, errno)
+			return
+		default:
+			a.ended = true
+			unix.Close(a.fd)
+			a.over <- os.NewSyscallError("accept4", errno)
+			return
+		}
+	}
+}
+
+// pauseAccepting takes the listener out of the epoll set, where it would go on
+// saying that somebody waits, until there may be descriptors or memory again.
+// Who waits stays in the kernel's queue.
+func (l *loop) pauseAccepting(a *acceptor, err error) {
+	if a.pause == 0 {
+		l.base.srv.logError("accept: out of resources, waiting", err)
+	}
+	l.base.stats.acceptPauses.Add(1)
+	a.pause = min(max(2*a.pause, acceptPauseMin), acceptPauseMax)
+	a.resume = l.base.srv.since() + a.pause
+	_ = unix.EpollCtl(l.ep, unix.EPOLL_CTL_DEL, a.fd, nil)
+}
+
+func (l *loop) resumeAccepting() {
+	for _, a := range l.acceptors {
+		if a.resume > 0 && a.resume <= l.base.turn {
+			l.watchAcceptor(a)
+		}
+	}
+}
+
+// deal gives a connection to the next loop.
+func (l *loop) deal(n newcomer) {
+	to := l.e.loops[int(l.e.next.Add(1)-1)%len(l.e.loops)]
+	if to == l {
+		l.adopt(n)
+		return
+	}
+	if !to.tell(func(m *mail) { m.newcomers = append(m.newcomers, n) }) {
+		unix.Close(int(n.fd))
+	}
+}
+
+// adopt puts a connection into the loop.
+func (l *loop) adopt(n newcomer) {
+	if l.leaving {
+		unix.Close(int(n.fd))
+		return
+	}
+	c := &Conn{via: l, remote: n.remote, state: young}
+	if len(l.free) > 0 {
+		c.spot.slot = l.free[len(l.free)-1]
+		l.free = l.free[:len(l.free)-1]
+		l.conns[c.spot.slot] = c
+	} else {
+		c.spot.slot = int32(len(l.conns))
+		l.conns = append(l.conns, c)
+	}
+	l.seq++
+	c.spot.fd, c.spot.seq = n.fd, l.seq
+	l.live++
+	c.mask = wantRead
+	ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: c.spot.slot, Pad: int32(c.spot.seq)}
+	if err := unix.EpollCtl(l.ep, unix.EPOLL_CTL_ADD, int(n.fd), &ev); err != nil {
+		l.base.srv.logError("epoll_ctl: a connection is dropped", err)
+		l.drop(c)
+		return
+	}
+	c.due = l.base.turn + l.base.srv.head.Timeout
+	l.wheel.set(l.conns, c, c.due)
+}
+
+// drop takes a connection out of the loop, closes its socket, and tells its
+// handler.
+func (l *loop) drop(c *Conn) {
+	if c.spot.slot < 0 {
+		return
+	}
+	fd := c.spot.fd
+	l.remove(c)
+	unix.Close(int(fd))
+	c.mu.Lock()
+	if c.state == open {
+		c.setOutcome(frame.CodeAbnormal, "")
+	}
+	if up := c.up; up != nil {
+		up.abandon()
+		c.up = nil
+	}
+	c.state = closed
+	c.discardQueue()
+	c.mu.Unlock()
+	c.tell()
+}
+
+// remove takes a connection out of the loop's tables; its socket lives on.
+func (l *loop) remove(c *Conn) {
+	l.wheel.remove(l.conns, c)
+	l.conns[c.spot.slot] = nil
+	l.free = append(l.free, c.spot.slot)
+	c.spot.slot = -1
+	l.live--
+	l.keepInbound(c, nil)
+}
+
+// emigrate takes a connection out of the loop for good and returns its socket.
+func (l *loop) emigrate(c *Conn) *socket {
+	fd := c.spot.fd
+	_ = unix.EpollCtl(l.ep, unix.EPOLL_CTL_DEL, int(fd), nil)
+	l.remove(c)
+	c.mu.Lock()
+	c.state = closed
+	c.discardQueue()
+	c.mu.Unlock()
+	return newSocket(fd, c.remote)
+}

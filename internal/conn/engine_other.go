@@ -1,0 +1,18 @@
+//go:build !linux
+
+package conn
+
+import "net"
+
+// engine is nothing here: without epoll everything runs on the portable engine.
+type engine struct{}
+
+func newEngine(*Server, int) *engine             { return nil }
+func (*engine) serve(net.Listener) (bool, error) { return false, nil }
+func (*engine) each(func(*home))                 {}
+func (*engine) shards() int                      { return 1 }
+func (*engine) post(int, Task) bool              { return false }
+func (*engine) leave()                           {}
+func (*engine) deafen()                          {}
+func (*engine) cut()                             {}
+func (*engine) wait()                            {}

@@ -1,0 +1,407 @@
+package conn
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/livegate/livegate/internal/frame"
+)
+
+// What a loop does with one connection in its turn.
+
+// Interest in a socket, as epoll has it.
+const (
+	wantRead = 1 << iota
+	wantWrite
+)
+
+const (
+	flatSize  = 64 << 10 // segments up to this size together are gathered into one buffer
+	flushSize = 256 << 10
+)
+
+// readable takes what has arrived on a socket. hup: the peer reset it, or both
+// sides have ended it.
+func (l *loop) readable(c *Conn, hup bool) {
+	if c.halted() && !hup {
+		l.watch(c)
+		return
+	}
+	n, errno := readNow(c.spot.fd, l.buf)
+	switch {
+	case errno == unix.EAGAIN:
+		return
+	case errno != 0 || n == 0:
+		l.drop(c)
+		return
+	}
+	if c.handler != nil && c.limits.Heartbeat.Every > 0 {
+		c.heard.Store(int64(l.base.turn))
+	}
+	c.posted.Store(uint32(prompt)) // whoever sends now need not tell: see finish
+	l.arrived(c, l.buf[:n])
+	l.finish(c)
+}
+
+// arrived handles bytes of the peer, by state. They may have come straight from
+// the socket, or out of a cipher.
+func (l *loop) arrived(c *Conn, p []byte) {
+	c.mu.Lock()
+	st, done := c.state, c.peerDone
+	if st == upgrading {
+		c.up.keepEarly(p)
+	}
+	c.mu.Unlock()
+	switch {
+	case st == upgrading:
+	case st == young:
+		l.headArrived(c, p)
+	case done:
+		l.linger(c, len(p))
+	case st == open || st == closing:
+		l.framesArrived(c, p)
+	}
+}
+
+// framesArrived feeds the protocol. What is left partial is kept.
+func (l *loop) framesArrived(c *Conn, p []byte) {
+	in := c.in
+	if in == nil {
+		in = l.scratch
+	}
+	if len(in.held) > 0 { // paused since: in order
+		in.held = append(in.held, p...)
+		l.keepInbound(c, in)
+		return
+	}
+	rest, ok := c.feed(in, p)
+	if !ok {
+		l.keepInbound(c, nil)
+		c.tell()
+		return
+	}
+	if len(rest) > 0 {
+		in.held = append(in.held, rest...)
+	}
+	l.keepInbound(c, in)
+}
+
+// keepInbound makes in the state between two reads, or forgets it when nothing
+// is partial.
+func (l *loop) keepInbound(c *Conn, in *inbound) {
+	if in != nil && !in.whole() {
+		if in == l.scratch {
+			l.scratch = l.spareInbound()
+		}
+		c.in = in
+		return
+	}
+	if had := c.in; had != nil {
+		c.in = nil
+		had.reset()
+		if len(l.inbounds) < 64 {
+			l.inbounds = append(l.inbounds, had)
+		}
+	} else {
+		l.scratch.reset()
+	}
+}
+
+func (l *loop) spareInbound() *inbound {
+	if n := len(l.inbounds); n > 0 {
+		in := l.inbounds[n-1]
+		l.inbounds = l.inbounds[:n-1]
+		return in
+	}
+	return &inbound{}
+}
+
+// linger counts what is dropped of a peer that is done: see close.go.
+func (l *loop) linger(c *Conn, n int) {
+	c.mu.Lock()
+	if c.end == nil { // refused: there was no connection to end
+		c.end = &ending{}
+	}
+	c.mu.Unlock()
+	if c.end.lingered += n; c.end.lingered > lingerBytes {
+		l.drop(c)
+	}
+}
+
+// attend looks at a connection that somebody posted: to be written, resumed,
+// accepted, refused or closed.
+func (l *loop) attend(c *Conn) {
+	if c.spot.slot < 0 {
+		return
+	}
+	c.posted.Store(uint32(prompt))
+	l.finish(c)
+}
+
+// finish writes what is due on a connection, handles what it held back, and sees
+// to its timer and to what epoll watches. From flush on, whoever changes
+// something posts it: so nothing that happened before is overlooked.
+func (l *loop) finish(c *Conn) {
+	for c.spot.slot >= 0 {
+		l.flush(c)
+		if c.spot.slot < 0 {
+			return
+		}
+		if !l.catchUp(c) {
+			l.settle(c)
+			return
+		}
+	}
+}
+
+// catchUp feeds what arrived before the 101, or what a pause held back. false:
+// there was nothing.
+func (l *loop) catchUp(c *Conn) bool {
+	c.mu.Lock()
+	st := c.state
+	var early []byte
+	if up := c.up; up != nil && st != upgrading {
+		early, c.up = up.early, nil
+	}
+	c.mu.Unlock()
+	switch in := c.in; {
+	case st == open && len(early) > 0:
+		c.posted.Store(uint32(prompt))
+		l.framesArrived(c, early)
+		return true
+	case st != open && st != closing, in == nil, len(in.held) == 0, c.halted():
+		return false
+	default:
+		c.posted.Store(uint32(prompt))
+		p := in.held
+		in.held = nil
+		l.framesArrived(c, p)
+		return true
+	}
+}
+
+// settle makes timer and interest those of the connection's state, and drops it
+// when there is nothing to wait for.
+func (l *loop) settle(c *Conn) {
+	c.mu.Lock()
+	due, st := c.wakeAt(), c.state
+	over := c.answered && c.flushed
+	c.mu.Unlock()
+	if over || st == closed {
+		l.drop(c)
+		return
+	}
+	if due != 0 && (c.spot.at == 0 || tickOf(due) < c.spot.at) {
+		l.wheel.set(l.conns, c, due)
+	}
+	l.watch(c)
+}
+
+// watch tells epoll what we want of a socket.
+func (l *loop) watch(c *Conn) {
+	var want uint8
+	if !c.halted() && !l.choked(c) {
+		want = wantRead
+	}
+	if c.stuck {
+		want |= wantWrite
+	}
+	if want == c.mask {
+		return
+	}
+	c.mask = want
+	ev := unix.EpollEvent{Fd: c.spot.slot, Pad: int32(c.spot.seq)}
+	if want&wantRead != 0 {
+		ev.Events |= unix.EPOLLIN
+	}
+	if want&wantWrite != 0 {
+		ev.Events |= unix.EPOLLOUT
+	}
+	if err := unix.EpollCtl(l.ep, unix.EPOLL_CTL_MOD, int(c.spot.fd), &ev); err != nil {
+		l.drop(c)
+	}
+}
+
+// choked: an HTTP client that does not take its responses gets no more.
+func (l *loop) choked(c *Conn) bool { return c.stuck && c.state == young }
+
+// writable: the socket takes bytes again.
+func (l *loop) writable(c *Conn) {
+	c.mu.Lock()
+	if c.out != nil {
+		c.out.blocked = false
+	}
+	c.stuck = false
+	c.mu.Unlock()
+	l.finish(c)
+}
+
+// flush writes what is queued on a connection, in as few writes as there can be.
+func (l *loop) flush(c *Conn) {
+	if c.spot.slot < 0 {
+		return
+	}
+	c.mu.Lock()
+	c.posted.Store(uint32(settled))
+	o := c.out
+	if o == nil || o.blocked || c.state == closed {
+		c.mu.Unlock()
+		return
+	}
+	for written := 0; !o.empty(); {
+		if written > flushSize { // others are waiting, too
+			l.ready(c, fanned)
+			break
+		}
+		batch, total := o.take(l.batch[:0], batchSize)
+		l.batch = batch
+		c.mu.Unlock()
+		n, errno := l.write(c, batch, total)
+		c.mu.Lock()
+		if errno != 0 && errno != unix.EAGAIN {
+			o.busy = 0
+			c.lostLocked()
+			c.mu.Unlock()
+			l.drop(c)
+			return
+		}
+		written += n
+		over := o.wrote(l.base.srv, n)
+		if n < total {
+			l.blocked(c, o)
+			break
+		}
+		if over {
+			l.lastWords(c)
+			break
+		}
+	}
+	c.releaseQueue()
+	c.mu.Unlock()
+}
+
+// blocked notes that the socket took less than there is. Needs mu.
+func (l *loop) blocked(c *Conn, o *outbound) {
+	l.base.stats.stuck.Add(1)
+	o.blocked, c.stuck = true, true
+	o.moved, o.unsent = l.base.turn, unsent(c.spot.fd)
+}
+
+// wakeAt is when the timer has something to look at. Needs mu.
+func (c *Conn) wakeAt() time.Duration {
+	at := c.due
+	if c.out != nil && c.out.blocked {
+		if stuck := c.out.moved + c.writeWait(); at == 0 || stuck < at {
+			at = stuck
+		}
+	}
+	return at
+}
+
+// writeWait is Limits.WriteWait also where there are no limits yet.
+func (c *Conn) writeWait() time.Duration {
+	if c.limits == nil {
+		return webWriteWait
+	}
+	return c.limits.WriteWait
+}
+
+// fired is called when a connection's timer fires.
+func (l *loop) fired(c *Conn) {
+	now := l.base.turn
+	c.mu.Lock()
+	lost := c.state == young && c.due != 0 && c.due <= now
+	if o := c.out; !lost && o != nil && o.blocked && o.moved+c.writeWait() <= now {
+		// A peer that reads slowly frees the socket's buffer in large steps only: look
+		// at what it acknowledged.
+		if n := unsent(c.spot.fd); n < o.unsent {
+			o.moved, o.unsent = now, n
+		} else {
+			lost = true
+		}
+	}
+	lost = lost || c.expire(now)
+	c.mu.Unlock()
+	if lost {
+		l.drop(c)
+		return
+	}
+	l.settle(c)
+}
+
+// sendAway begins Shutdown: everybody is told to leave.
+func (l *loop) sendAway() {
+	for _, c := range l.conns {
+		if c == nil {
+			continue
+		}
+		c.mu.Lock()
+		st, busy := c.state, c.out != nil
+		c.mu.Unlock()
+		if st == young && !busy {
+			l.drop(c)
+			continue
+		}
+		c.Close(frame.CodeGoingAway, reasonGoingAway)
+	}
+}
+
+// cutAll ends everybody without ceremony.
+func (l *loop) cutAll() {
+	for _, c := range l.conns {
+		if c != nil {
+			l.drop(c)
+		}
+	}
+}
+
+// lastWords: our close frame, or the refusal, has left. Needs mu.
+func (l *loop) lastWords(c *Conn) {
+	c.lastWordsLeft()
+	if c.peerDone && unix.Shutdown(int(c.spot.fd), unix.SHUT_WR) != nil {
+		c.state = closed
+	}
+}
+
+// write writes one batch. Small segments are gathered: one buffer costs the
+// kernel less than many.
+func (l *loop) write(c *Conn, batch [][]byte, total int) (int, unix.Errno) {
+	l.base.stats.writes.Add(1)
+	if len(batch) == 1 {
+		return errnoOf(writeNow(c.spot.fd, batch[0]))
+	}
+	if total <= flatSize {
+		l.flat = l.flat[:0]
+		for _, b := range batch {
+			l.flat = append(l.flat, b...)
+		}
+		return errnoOf(writeNow(c.spot.fd, l.flat))
+	}
+	l.iov = l.iov[:0]
+	for i := range batch {
+		v := unix.Iovec{Base: &batch[i][0]}
+		v.SetLen(len(batch[i]))
+		l.iov = append(l.iov, v)
+	}
+	n, errno := errnoOf(writevNow(c.spot.fd, l.iov))
+	clear(l.iov)
+	return n, errno
+}
+
+// errnoOf makes a failed write one of no bytes.
+func errnoOf(n int, errno unix.Errno) (int, unix.Errno) {
+	if errno != 0 {
+		n = 0
+	}
+	return n, errno
+}
+
+// unsent is what the peer has not acknowledged yet.
+func unsent(fd int32) int {
+	n, err := unix.IoctlGetInt(int(fd), unix.SIOCOUTQ)
+	if err != nil {
+		return 0
+	}
+	return n
+}
