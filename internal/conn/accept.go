@@ -35,7 +35,12 @@ func (s *Server) Serve(ln net.Listener) error {
 		if err == nil {
 			pause = 0
 			s.here.stats.accepted.Add(1)
-			s.ServeConn(nc, false)
+			if counted := s.gate.count(nc); counted != nil {
+				s.ServeConn(counted, false)
+			} else {
+				s.here.stats.refusals[limited].Add(1)
+				nc.Close()
+			}
 			continue
 		}
 		if s.isClosing() {
@@ -51,7 +56,7 @@ func (s *Server) Serve(ln net.Listener) error {
 		pause = min(max(2*pause, acceptPauseMin), acceptPauseMax)
 		select {
 		case <-time.After(pause):
-		case <-s.web.done:
+		case <-s.deaf:
 			return nil
 		}
 	}
@@ -235,7 +240,7 @@ func (s *Server) logError(msg string, err error) {
 func (s *Server) track(ln net.Listener) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closing {
+	if s.closing || s.draining {
 		return false
 	}
 	s.listeners[ln] = struct{}{}
@@ -249,10 +254,11 @@ func (s *Server) untrack(ln net.Listener) {
 	ln.Close()
 }
 
+// isClosing: Shutdown or Drain has begun.
 func (s *Server) isClosing() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.closing
+	return s.closing || s.draining
 }
 
 // grownUp takes nc out of the connections without a head. false: Shutdown did.

@@ -116,6 +116,11 @@ func (l *loop) accept(a *acceptor) {
 		case errno == 0:
 			a.pause = 0
 			l.base.stats.accepted.Add(1)
+			if !l.base.srv.gate.enter(remote) {
+				l.base.stats.refusals[limited].Add(1)
+				unix.Close(int(fd))
+				continue
+			}
 			l.deal(newcomer{fd, remote})
 		case errno == unix.EAGAIN:
 			return
@@ -162,14 +167,20 @@ func (l *loop) deal(n newcomer) {
 		return
 	}
 	if !to.tell(func(m *mail) { m.newcomers = append(m.newcomers, n) }) {
-		unix.Close(int(n.fd))
+		l.e.turnOff(n)
 	}
+}
+
+// turnOff closes a connection that no loop takes any more.
+func (e *engine) turnOff(n newcomer) {
+	unix.Close(int(n.fd))
+	e.srv.gate.leave(n.remote)
 }
 
 // adopt puts a connection into the loop.
 func (l *loop) adopt(n newcomer) {
 	if l.leaving {
-		unix.Close(int(n.fd))
+		l.e.turnOff(n)
 		return
 	}
 	c := &Conn{via: l, remote: n.remote, state: young}
@@ -204,6 +215,7 @@ func (l *loop) drop(c *Conn) {
 	fd := c.spot.fd
 	l.remove(c)
 	unix.Close(int(fd))
+	l.base.srv.gate.leave(c.remote)
 	c.mu.Lock()
 	if c.state == open {
 		c.setOutcome(frame.CodeAbnormal, "")
@@ -229,7 +241,7 @@ func (l *loop) remove(c *Conn) {
 }
 
 // emigrate takes a connection out of the loop for good and returns its socket.
-func (l *loop) emigrate(c *Conn) *socket {
+func (l *loop) emigrate(c *Conn) net.Conn {
 	fd := c.spot.fd
 	_ = unix.EpollCtl(l.ep, unix.EPOLL_CTL_DEL, int(fd), nil)
 	l.remove(c)
@@ -237,5 +249,9 @@ func (l *loop) emigrate(c *Conn) *socket {
 	c.state = closed
 	c.discardQueue()
 	c.mu.Unlock()
-	return newSocket(fd, c.remote)
+	nc := newSocket(fd, c.remote)
+	if g := l.base.srv.gate; g != nil {
+		return &entered{Conn: nc, leave: func() { g.leave(c.remote) }}
+	}
+	return nc
 }

@@ -59,6 +59,7 @@ import (
 
 	"github.com/livegate/livegate/internal/clock"
 	"github.com/livegate/livegate/internal/fault"
+	"github.com/livegate/livegate/internal/frame"
 )
 
 // Errors of this package. Match them with errors.Is, or by fault kind.
@@ -93,6 +94,8 @@ type Config struct {
 	Clock clock.Clock
 	// Head bounds request heads.
 	Head HeadLimits
+	// Rates bound who may open how many connections, and how fast.
+	Rates Rates
 	// Loops is the number of event loops; 0 is one per core.
 	Loops int
 	// Portable serves everything on goroutines, without event loops.
@@ -109,6 +112,7 @@ type Server struct {
 	base time.Time  // monotonic origin of Conn.active
 	web  *web       // the http.Server and the way into it
 
+	gate   *gate
 	loops  *engine  // the event loops; nil where there are none
 	here   home     // of connections on the portable engine
 	limits interned // Limits that connections share
@@ -120,9 +124,13 @@ type Server struct {
 	mu sync.Mutex
 	// guarded by mu
 	closing   bool
+	draining  bool    // accepts nothing any more
+	parting   parting // what the rest is closed with
 	listeners map[net.Listener]struct{}
 	young     map[net.Conn]struct{} // no complete request head yet
 	conns     map[*Conn]struct{}    // on the portable engine, upgrading or open
+
+	deaf chan struct{} // closed when accepting ends
 
 	live sync.WaitGroup // goroutines that own a connection; Add under mu, before closing
 }
@@ -141,11 +149,14 @@ func New(cfg Config) *Server {
 		cfg:       cfg,
 		head:      cfg.Head.withDefaults(),
 		base:      time.Now(),
+		parting:   parting{frame.CodeGoingAway, reasonGoingAway},
+		deaf:      make(chan struct{}),
 		listeners: map[net.Listener]struct{}{},
 		young:     map[net.Conn]struct{}{},
 		conns:     map[*Conn]struct{}{},
 	}
 	s.here.srv = s
+	s.gate = newGate(s, cfg.Rates)
 	s.web = newWeb(s)
 	if !cfg.Portable {
 		s.loops = newEngine(s, cfg.Loops)

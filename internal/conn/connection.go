@@ -120,6 +120,8 @@ type Conn struct {
 	told   bool  // OnClose was called (portable engine: owned by the read goroutine)
 	stuck  bool  // out.blocked
 	served bool  // an HTTP request
+	begun  bool  // a request has begun to arrive
+	bodied bool  // and its head is complete
 	mask   uint8 // what epoll watches
 	spot   spot
 }
@@ -162,6 +164,12 @@ func (c *Conn) Resume() {
 	c.heard.Store(int64(c.srv().since())) // nothing could be heard meanwhile
 	c.via.ready(c, prompt)
 	c.mu.Unlock()
+}
+
+func (c *Conn) isOpen() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.state == open
 }
 
 func (c *Conn) srv() *Server     { return c.via.home().srv }

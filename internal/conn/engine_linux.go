@@ -113,6 +113,20 @@ func (e *engine) order(f func(*mail)) {
 	}
 }
 
+// all is every connection on the loops.
+func (e *engine) all() (conns []*Conn) {
+	if !e.running() {
+		return nil
+	}
+	for _, l := range e.loops {
+		answer := make(chan []*Conn, 1)
+		if l.tell(func(m *mail) { m.census = append(m.census, answer) }) {
+			conns = append(conns, <-answer...)
+		}
+	}
+	return conns
+}
+
 func (e *engine) leave()  { e.order(func(m *mail) { m.leave = true }) }
 func (e *engine) deafen() { e.order(func(m *mail) { m.deaf = true }) }
 func (e *engine) cut()    { e.order(func(m *mail) { m.cut = true }) }

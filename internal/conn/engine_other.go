@@ -12,6 +12,7 @@ func (*engine) serve(net.Listener) (bool, error) { return false, nil }
 func (*engine) each(func(*home))                 {}
 func (*engine) shards() int                      { return 1 }
 func (*engine) post(int, Task) bool              { return false }
+func (*engine) all() []*Conn                     { return nil }
 func (*engine) leave()                           {}
 func (*engine) deafen()                          {}
 func (*engine) cut()                             {}

@@ -68,34 +68,52 @@ func headEnd(b []byte, from int, lim HeadLimits) (end int, err error) {
 // parseHead parses a whole head, the empty line included, as headEnd delimits
 // it. The strings share one copy of b.
 func parseHead(b []byte, lim HeadLimits) (*head, error) {
-	text := string(b)
+	h := &head{}
+	if err := h.parse(string(b), lim); err != nil {
+		return nil, err
+	}
+	return h, nil
+}
+
+// parse is parseHead into h, whose strings are parts of text.
+func (h *head) parse(text string, lim HeadLimits) error {
 	line, rest, ok := strings.Cut(text, "\r\n")
 	if !ok {
-		return nil, badRequest("Malformed request line")
+		return badRequest("Malformed request line")
 	}
-	h := &head{}
 	if err := h.requestLine(line, lim); err != nil {
-		return nil, err
+		return err
 	}
 	n := strings.Count(rest, "\r\n") - 1
 	if n > lim.Headers {
-		return nil, refuse(http.StatusRequestHeaderFieldsTooLarge, "Too many header lines")
+		return refuse(http.StatusRequestHeaderFieldsTooLarge, "Too many header lines")
 	}
-	h.headers = make([]Header, 0, max(n, 0))
+	if h.headers = h.headers[:0]; cap(h.headers) < n {
+		h.headers = make([]Header, 0, n)
+	}
 	for {
 		line, rest, ok = strings.Cut(rest, "\r\n")
 		if !ok {
-			return nil, badRequest("Request head without end")
+			return badRequest("Request head without end")
 		}
 		if line == "" {
-			return h, nil
+			return nil
 		}
 		f, err := headerLine(line)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		h.headers = append(h.headers, f)
 	}
+}
+
+// clone is h with strings of its own.
+func (h *head) clone() *head {
+	all := &head{method: strings.Clone(h.method), target: strings.Clone(h.target), minor: h.minor, headers: make([]Header, len(h.headers))}
+	for i, f := range h.headers {
+		all.headers[i] = Header{strings.Clone(f.Name), strings.Clone(f.Value)}
+	}
+	return all
 }
 
 // requestLine reads "METHOD SP target SP HTTP/1.x", single spaces, nothing else
@@ -118,6 +136,7 @@ func (h *head) requestLine(line string, lim HeadLimits) error {
 	case "HTTP/1.1":
 		h.minor = 1
 	case "HTTP/1.0":
+		h.minor = 0
 	default:
 		return refuse(http.StatusHTTPVersionNotSupported, "HTTP version not supported")
 	}

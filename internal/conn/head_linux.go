@@ -3,7 +3,6 @@ package conn
 import (
 	"bytes"
 	"errors"
-	"net/http"
 	"time"
 )
 
@@ -13,69 +12,127 @@ const webWriteWait = 30 * time.Second
 // headArrived takes bytes of a connection that is no WebSocket yet.
 func (l *loop) headArrived(c *Conn, p []byte) {
 	in := c.in
-	all, seen := p, 0
-	if in != nil {
-		in.held = append(in.held, p...)
-		all, seen = in.held, in.seen
-	}
-	if all = l.requests(c, all, seen); c.spot.slot < 0 {
-		return
-	}
-	// What is left is part of a request, or, of a peer that is done, nothing.
-	if len(all) == 0 {
-		l.keepInbound(c, nil)
-		return
-	}
 	if in == nil {
-		in = l.spareInbound()
-		in.held = append(in.held, all...)
-		c.in = in
-	} else if len(all) < len(in.held) {
-		in.held = append(in.held[:0], all...)
+		in = l.scratch
 	}
-	in.seen = len(all)
+	all := p
+	if len(in.held) > 0 {
+		in.held = append(in.held, p...)
+		all = in.held
+	}
+	if len(all) < in.need || in.stalled {
+		return
+	}
+	l.requests(c, in, all)
 }
 
-// requests handles whole requests at the start of b, of which seen bytes were
-// searched for the end of the first, and returns the rest. An upgrade, or a
-// request that is not ours, ends it.
-func (l *loop) requests(c *Conn, b []byte, seen int) (rest []byte) {
-	s := l.base.srv
-	if s.cfg.TLS != nil && b[0] == recordHandshake && !c.served {
-		unread := append([]byte(nil), b...)
-		s.ServeConn(&replayed{Conn: l.emigrate(c), unread: unread}, false)
-		return nil
+// requests handles the whole requests at the start of b, which is in.held or
+// what was just read, and keeps the rest.
+func (l *loop) requests(c *Conn, in *inbound, b []byte) {
+	seen := in.seen
+	in.seen, in.need, in.stalled = 0, 0, false
+	for len(b) > 0 {
+		n, next := l.request(c, in, b, seen)
+		seen = 0
+		switch next {
+		case served:
+			b = b[n:]
+			continue
+		case partial:
+			in.seen = len(b)
+		case elsewhere:
+			// What we answered goes first. A client that does not take it waits.
+			l.queueHot(c)
+			if l.flush(c); c.spot.slot >= 0 && !c.stuck {
+				l.toWeb(c, b)
+			}
+			if c.spot.slot < 0 {
+				return
+			}
+			in.stalled = true
+		case taken:
+			l.keepInbound(c, nil)
+			return
+		}
+		break
 	}
-	if m := min(len(b), len(getPrefix)); string(b[:m]) != getPrefix[:m] {
-		l.toWeb(c, b)
-		return nil
+	l.queueHot(c)
+	l.requestTime(c, len(b), in.need)
+	if len(b) != len(in.held) { // else it is in.held
+		in.held = append(in.held[:0], b...)
+	}
+	l.keepInbound(c, in)
+}
+
+// verdict on the bytes of a request.
+type next uint8
+
+const (
+	partial   next = iota // more bytes are needed
+	served                // answered; the next may follow
+	taken                 // an upgrade, or refused: no more requests
+	elsewhere             // not ours, nor is anything after it
+)
+
+// request looks at one request, of which seen bytes were searched for the end of
+// the head. n is the length of one that was served.
+func (l *loop) request(c *Conn, in *inbound, b []byte, seen int) (n int, _ next) {
+	s := l.base.srv
+	isGet := string(b[:min(len(b), len(getPrefix))]) == getPrefix[:min(len(b), len(getPrefix))]
+	hot, undecided := l.hotLine(b)
+	switch {
+	case b[0] == recordHandshake && s.cfg.TLS != nil && !c.served:
+		return 0, elsewhere
+	case !isGet && !hot && !undecided:
+		return 0, elsewhere
+	case !isGet && undecided:
+		return 0, partial
 	}
 	end, err := headEnd(b, seen, s.head)
-	if err != nil {
-		l.turnAway(c, err)
-		return nil
+	if err == nil && end == 0 {
+		return 0, partial
 	}
-	if end == 0 {
-		return b
+	h, text := &l.hotHead, ""
+	if hot {
+		text = view(b[:end])
+	} else {
+		h, text = &head{}, string(b[:end]) // an upgrade keeps it
 	}
-	h, err := parseHead(b[:end], s.head)
+	if err == nil {
+		err = h.parse(text, s.head)
+	}
 	switch {
+	case err != nil && !isGet:
+		return 0, elsewhere // net/http has the last word on what we do not serve
 	case err != nil:
+		l.queueHot(c)
 		l.turnAway(c, err)
-	case !h.isUpgrade():
-		l.toWeb(c, b)
-	default:
+		return 0, taken
+	case h.isUpgrade():
+		if hot {
+			h = h.clone()
+		}
+		l.queueHot(c)
 		l.upgrade(c, h, b[end:])
+		return 0, taken
+	case !hot:
+		return 0, elsewhere
 	}
-	return nil
+	return l.serveHot(c, in, b, end)
 }
 
-// toWeb hands a connection, and what was read of it, to the http.Server.
+// toWeb hands a connection, and what was read of it, to the portable engine: TLS
+// to be unwrapped, anything else straight to the http.Server.
 func (l *loop) toWeb(c *Conn, unread []byte) {
+	s := l.base.srv
 	unread = bytes.Clone(unread)
-	l.base.stats.web.Add(1)
 	nc := l.emigrate(c)
-	go l.base.srv.web.hand(nc, unread, false)
+	if unread[0] == recordHandshake && !c.served && s.cfg.TLS != nil {
+		s.ServeConn(&replayed{Conn: nc, unread: unread}, false)
+		return
+	}
+	l.base.stats.web.Add(1)
+	go s.web.hand(nc, unread, false)
 }
 
 // turnAway answers a request whose head was refused, and closes.
@@ -98,11 +155,6 @@ func (l *loop) reject(c *Conn, r *refusal) {
 // upgrade asks Config.Upgrade, here on the loop. Whoever decides it later posts
 // the connection.
 func (l *loop) upgrade(c *Conn, h *head, early []byte) {
-	if l.leaving {
-		l.base.stats.refusals[leaving].Add(1)
-		l.reject(c, refuse(http.StatusServiceUnavailable, "Service Unavailable"))
-		return
-	}
 	u, err := l.base.srv.newUpgrade(c, h, early)
 	if err != nil {
 		var r *refusal
@@ -114,6 +166,5 @@ func (l *loop) upgrade(c *Conn, h *head, early []byte) {
 	c.mu.Lock()
 	c.state, c.up, c.due = upgrading, u, 0
 	c.mu.Unlock()
-	l.keepInbound(c, nil)
 	u.decide()
 }

@@ -3,6 +3,7 @@ package conn
 import (
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,29 +36,31 @@ type loop struct {
 	base home // srv, shard, the time of the turn, counters
 
 	// owned by the loop's goroutine
-	conns     []*Conn // by spot.slot
-	free      []int32 // slots
-	seq       uint32
-	wheel     wheel
-	fire      func(*Conn)
-	acceptors []*acceptor
-	live      int // connections in the table
-	leaving   bool
-	yielded   time.Duration
-	events    [256]unix.EpollEvent
-	buf       []byte   // what was just read
-	flat      []byte   // small segments gathered for one write
-	batch     [][]byte // segments of one write
-	iov       []unix.Iovec
-	inbounds  []*inbound // free list
-	scratch   *inbound
-	urgent    fifo // connections somebody sent to
-	backlog   fifo // connections a fan-out sent to
-	tasks     []Task
-	until     time.Duration // when the slice of tasks ends
-	asked     uint32        // how often spent was called
-	spentFn   func() bool
-	hotBuf    []byte
+	conns      []*Conn // by spot.slot
+	free       []int32 // slots
+	seq        uint32
+	wheel      wheel
+	fire       func(*Conn)
+	acceptors  []*acceptor
+	live       int // connections in the table
+	leaving    bool
+	yielded    time.Duration
+	events     [256]unix.EpollEvent
+	buf        []byte   // what was just read
+	flat       []byte   // small segments gathered for one write
+	batch      [][]byte // segments of one write
+	iov        []unix.Iovec
+	inbounds   []*inbound // free list
+	scratch    *inbound
+	urgent     fifo // connections somebody sent to
+	backlog    fifo // connections a fan-out sent to
+	tasks      []Task
+	until      time.Duration // when the slice of tasks ends
+	asked      uint32        // how often spent was called
+	spentFn    func() bool
+	hotBuf     []byte // responses of this turn
+	hotHead    head
+	hotRequest HotRequest
 
 	// the mailbox
 	mu     sync.Mutex
@@ -74,14 +77,15 @@ type mail struct {
 	tasks     []Task
 	newcomers []newcomer
 	acceptors []*acceptor
-	leave     bool // Shutdown
-	deaf      bool // stop accepting
-	cut       bool // Shutdown's time is over
+	census    []chan<- []*Conn // wants to know who is here
+	leave     bool             // Shutdown
+	deaf      bool             // stop accepting
+	cut       bool             // Shutdown's time is over
 }
 
 func (m *mail) empty() bool {
 	return len(m.prompt) == 0 && len(m.fanned) == 0 && len(m.tasks) == 0 && len(m.newcomers) == 0 &&
-		len(m.acceptors) == 0 && !m.leave && !m.deaf && !m.cut
+		len(m.acceptors) == 0 && len(m.census) == 0 && !m.leave && !m.deaf && !m.cut
 }
 
 // fifo is a queue of connections that keeps its storage.
@@ -259,6 +263,9 @@ func (l *loop) takeMail() {
 	for _, n := range m.newcomers {
 		l.adopt(n)
 	}
+	for _, to := range m.census {
+		to <- slices.DeleteFunc(slices.Clone(l.conns), func(c *Conn) bool { return c == nil })
+	}
 	if m.leave && !l.leaving {
 		l.leaving = true
 		l.sendAway()
@@ -377,7 +384,10 @@ func (l *loop) end() {
 		a.close()
 	}
 	for _, n := range m.newcomers {
-		unix.Close(int(n.fd))
+		l.e.turnOff(n)
+	}
+	for _, to := range m.census {
+		to <- nil
 	}
 	unix.Close(l.wake)
 	unix.Close(l.ep)

@@ -26,8 +26,13 @@ type inbound struct {
 	text      frame.TextCheck
 	message   []byte
 
-	held []byte // on a loop: a request head in pieces, or what arrived during a pause
-	seen int    // bytes of held that were searched for the end of the head
+	// On a loop: a request in pieces, or what arrived during a pause. Of a request,
+	// seen bytes were searched for the end of the head, need bytes make it whole
+	// (0: not known), and stalled ones wait for an earlier response to leave.
+	held    []byte
+	seen    int
+	need    int
+	stalled bool
 }
 
 // whole: nothing is partial.
@@ -40,13 +45,16 @@ const keepCap = 4 << 10
 
 // reset forgets everything but small buffers.
 func (in *inbound) reset() {
-	*in = inbound{control: in.control[:0], message: in.message[:0]}
+	*in = inbound{control: in.control[:0], message: in.message[:0], held: in.held[:0]}
 	in.shrink()
 }
 
 func (in *inbound) shrink() {
 	if cap(in.message) > keepCap {
 		in.message = nil
+	}
+	if cap(in.held) > keepCap {
+		in.held = nil
 	}
 }
 
@@ -225,7 +233,11 @@ func (in *inbound) grow(n int) {
 	if cap(in.message)-have >= n {
 		return
 	}
-	want := max(have+n, min(2*have, have+n+int(min(in.left, 1<<30))))
+	want := have + n + int(min(in.left, 1<<30))
+	if !in.h.Fin || in.fragments > 1 {
+		want = 2 * have // the end is not known; less room would copy the message anew for every fragment
+	}
+	want = max(have+n, min(want, 2*have))
 	bigger := make([]byte, have, want)
 	copy(bigger, in.message)
 	in.message = bigger

@@ -4,8 +4,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/livegate/livegate/internal/frame"
 )
 
 // What a loop does with one connection in its turn.
@@ -166,6 +164,10 @@ func (l *loop) catchUp(c *Conn) bool {
 	}
 	c.mu.Unlock()
 	switch in := c.in; {
+	case st == young && in != nil && in.stalled && !c.stuck:
+		c.posted.Store(uint32(prompt))
+		l.requests(c, in, in.held)
+		return true
 	case st == open && len(early) > 0:
 		c.posted.Store(uint32(prompt))
 		l.framesArrived(c, early)
@@ -186,7 +188,7 @@ func (l *loop) catchUp(c *Conn) bool {
 func (l *loop) settle(c *Conn) {
 	c.mu.Lock()
 	due, st := c.wakeAt(), c.state
-	over := c.answered && c.flushed
+	over := c.answered && c.flushed || l.leaving && st == young && c.out == nil
 	c.mu.Unlock()
 	if over || st == closed {
 		l.drop(c)
@@ -332,6 +334,10 @@ func (l *loop) fired(c *Conn) {
 
 // sendAway begins Shutdown: everybody is told to leave.
 func (l *loop) sendAway() {
+	s := l.base.srv
+	s.mu.Lock()
+	part := s.parting
+	s.mu.Unlock()
 	for _, c := range l.conns {
 		if c == nil {
 			continue
@@ -343,7 +349,7 @@ func (l *loop) sendAway() {
 			l.drop(c)
 			continue
 		}
-		c.Close(frame.CodeGoingAway, reasonGoingAway)
+		c.Close(part.code, part.reason)
 	}
 }
 

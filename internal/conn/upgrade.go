@@ -140,7 +140,9 @@ func (u *Upgrade) Accept(o Options) (*Conn, error) {
 	c.active.Store(int64(now))
 	c.heard.Store(int64(now))
 	c.paused.Store(o.Paused)
-	c.queue().push(reply, lead)
+	q := c.queue()
+	q.budget.Items, q.budget.Bytes = limits.SendItems, limits.SendBytes
+	q.push(reply, lead)
 	c.nextLimit(now)
 	c.stats().handshakes.Add(1)
 	c.stats().opened.Add(1)
@@ -206,6 +208,14 @@ func (c *Conn) answer(response []byte) {
 
 // newUpgrade checks a head. The error is a *refusal.
 func (s *Server) newUpgrade(c *Conn, h *head, early []byte) (*Upgrade, error) {
+	if s.isClosing() {
+		c.stats().refusals[leaving].Add(1)
+		return nil, refuse(http.StatusServiceUnavailable, "Service Unavailable")
+	}
+	if r := s.gate.handshake(c.remote); r != nil {
+		c.stats().refusals[limited].Add(1)
+		return nil, r
+	}
 	req, err := checkUpgrade(h)
 	if err == nil && len(early) > s.head.Early {
 		err = errEarly

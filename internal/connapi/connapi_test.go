@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"regexp"
 	"strings"
 	"testing"
@@ -26,8 +27,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // book is a Registry that answers what it is told and remembers what it was asked.
 type book struct {
-	err    error
-	status registry.Status
+	err     error
+	pending bool // a call that may not wait is told so
+	status  registry.Status
 
 	api, stage string
 	conn       id.Conn
@@ -36,22 +38,30 @@ type book struct {
 	asked      string
 }
 
-func (b *book) note(op, api, stage string, c id.Conn, data []byte, inConnect bool) {
-	b.asked, b.api, b.stage, b.conn, b.data, b.inConnect = op, api, stage, c, data, inConnect
+func (b *book) note(op string, t registry.Target, data []byte) {
+	b.asked, b.api, b.stage, b.conn, b.inConnect = op, t.APIID, t.Stage, t.Conn, t.InConnect
+	b.data = bytes.Clone(data)
 }
 
-func (b *book) Post(_ context.Context, api, stage string, c id.Conn, data []byte, inConnect bool) error {
-	b.note("POST", api, stage, c, data, inConnect)
-	return b.err
+func (b *book) Post(_ context.Context, t registry.Target, data []byte) error {
+	b.note("POST", t, data)
+	return b.fail(t)
 }
 
-func (b *book) Inspect(_ context.Context, api, stage string, c id.Conn, inConnect bool) (registry.Status, error) {
-	b.note("GET", api, stage, c, nil, inConnect)
-	return b.status, b.err
+func (b *book) Inspect(_ context.Context, t registry.Target) (registry.Status, error) {
+	b.note("GET", t, nil)
+	return b.status, b.fail(t)
 }
 
-func (b *book) Disconnect(_ context.Context, api, stage string, c id.Conn, inConnect bool) error {
-	b.note("DELETE", api, stage, c, nil, inConnect)
+func (b *book) Disconnect(_ context.Context, t registry.Target) error {
+	b.note("DELETE", t, nil)
+	return b.fail(t)
+}
+
+func (b *book) fail(t registry.Target) error {
+	if b.pending && t.NoWait {
+		return registry.ErrPending
+	}
 	return b.err
 }
 
@@ -81,7 +91,11 @@ func serve(t *testing.T, cfg connapi.Config) *server {
 	if cfg.App == nil {
 		cfg.App = app
 	}
-	s := &server{t, httptest.NewServer(connapi.New(cfg)), b}
+	return listen(t, connapi.New(cfg), b)
+}
+
+func listen(t *testing.T, h http.Handler, b *book) *server {
+	s := &server{t, httptest.NewServer(h), b}
 	t.Cleanup(s.Close)
 	return s
 }
@@ -182,7 +196,7 @@ func TestHeaders(t *testing.T) {
 func TestGetBody(t *testing.T) {
 	s := serve(t, connapi.Config{})
 	s.book.status = registry.Status{
-		Info:       registry.Info{SourceIP: "198.51.100.23", UserAgent: "acme-client/2.4", ConnectedAt: time.UnixMilli(1754395986101)},
+		Info:       registry.Info{SourceIP: netip.MustParseAddr("198.51.100.23"), UserAgent: "acme-client/2.4", ConnectedAt: time.UnixMilli(1754395986101)},
 		LastActive: time.UnixMilli(1754396050377),
 	}
 	want := `{

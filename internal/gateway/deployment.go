@@ -2,13 +2,14 @@ package gateway
 
 import (
 	"fmt"
-	"sync"
 	"sync/atomic"
+	"unique"
 
 	"github.com/livegate/livegate/internal/event"
 	"github.com/livegate/livegate/internal/fault"
 	"github.com/livegate/livegate/internal/integration"
 	"github.com/livegate/livegate/internal/model"
+	"github.com/livegate/livegate/internal/registry"
 	"github.com/livegate/livegate/internal/selection"
 )
 
@@ -24,7 +25,16 @@ type slotKey struct{ api, stage string }
 type stage struct {
 	model     *model.Stage
 	api       *api
-	variables []byte // JSON, for events
+	variables []byte                // JSON, for events
+	domain    unique.Handle[string] // of connections that did not use a custom domain
+}
+
+// waits reports whether a handshake takes time: $connect calls somebody, or the
+// journal must be on disk first.
+func (st *stage) waits(journal bool) bool {
+	connect, end := st.api.connect, st.api.disconnect
+	return connect != nil && connect.model.Integration != nil && !connect.plan.Instant() ||
+		journal && end != nil && end.model.Integration != nil
 }
 
 // api is a compiled API.
@@ -38,8 +48,9 @@ type api struct {
 }
 
 type route struct {
-	model *model.Route
-	plan  *integration.Plan
+	model   *model.Route
+	plan    *integration.Plan
+	channel *channel // nil: none
 	// unbuilt is why a message route may not run although its integration could:
 	// something that guards it is not built yet. "" when it may.
 	unbuilt string
@@ -52,12 +63,27 @@ func (r *route) instant() bool { return r == nil || r.unbuilt != "" || r.plan.In
 // replaces what is in it, so that open connections find the new one, and a
 // removed stage leaves its last deployment behind for their $disconnect.
 type slot struct {
-	current atomic.Pointer[stage]
+	g        *Gateway
+	scope    registry.Scope
+	channels Channels // nil without Config.Channels
 
-	// guarded by mu
-	mu      sync.Mutex
-	first   *session // open connections, linked through session.next
-	removed bool     // no more connections
+	current atomic.Pointer[stage]
+	removed atomic.Bool // no more connections
+}
+
+func (g *Gateway) newSlot(key slotKey) *slot {
+	s := &slot{g: g, scope: registry.Scope{APIID: key.api, Stage: key.stage}}
+	if g.cfg.Channels != nil {
+		s.channels = g.cfg.Channels(key.api, key.stage)
+	}
+	return s
+}
+
+// shut closes every connection of a slot and lets no more in: one that is not in
+// the registry with its link yet will find the slot removed.
+func (s *slot) shut() int {
+	s.removed.Store(true)
+	return s.g.cfg.Registry.Close(s.scope.APIID, s.scope.Stage, goingAway, goingAwayReason)
 }
 
 // Deploy makes an application the one that is served. It fails, and changes
@@ -67,13 +93,15 @@ func (g *Gateway) Deploy(app *model.App) error {
 	defer g.deploying.Unlock()
 	stages := make(map[slotKey]*stage)
 	for _, m := range app.APIs {
-		a, err := compileAPI(m)
+		a, err := g.compileAPI(m)
 		if err != nil {
 			return err
 		}
 		g.announce(a)
 		for _, s := range m.Stages {
-			stages[slotKey{m.ID, s.Name}] = &stage{model: s, api: a, variables: event.StageVariables(s.Variables)}
+			stages[slotKey{m.ID, s.Name}] = &stage{
+				model: s, api: a, variables: event.StageVariables(s.Variables), domain: unique.Make(app.ExecuteAPIHost(m)),
+			}
 		}
 	}
 	next := &deployment{app: app, slots: make(map[slotKey]*slot, len(stages))}
@@ -84,7 +112,7 @@ func (g *Gateway) Deploy(app *model.App) error {
 			s = old.slots[key]
 		}
 		if s == nil {
-			s = &slot{}
+			s = g.newSlot(key)
 		}
 		s.current.Store(st)
 		next.slots[key] = s
@@ -110,7 +138,7 @@ func (g *Gateway) Deploy(app *model.App) error {
 	return nil
 }
 
-func compileAPI(m *model.API) (a *api, err error) {
+func (g *Gateway) compileAPI(m *model.API) (a *api, err error) {
 	defer fault.Wrap(&err, "API %s", m.LogicalID)
 	a = &api{model: m, routes: make(map[string]*route)}
 	if a.selection, err = selection.Compile(m.RouteSelectionExpression); err != nil {
@@ -120,6 +148,12 @@ func compileAPI(m *model.API) (a *api, err error) {
 		r := &route{model: rm, plan: integration.Compile(rm.Integration)}
 		if rm.ModelSelectionExpression != "" {
 			r.unbuilt = "message validation (ModelSelectionExpression) is not supported yet, so messages are refused rather than let through unchecked"
+		}
+		if r.channel, err = compileChannel(rm.Channel); err != nil {
+			return nil, fmt.Errorf("route %s: %w", rm.Key, err)
+		}
+		if r.channel != nil && g.cfg.Channels == nil {
+			r.unbuilt = "channels are not served here"
 		}
 		switch rm.Key {
 		case model.RouteConnect:
@@ -174,80 +208,47 @@ func denied(m *model.Route) string {
 	return ""
 }
 
-// scratch is what selecting a route needs; pooled so that it costs no allocation.
+// scratch is what selecting a route or naming a channel needs; pooled so that it
+// costs no allocation.
 type scratch struct {
 	vars selection.Vars
 	key  []byte
+
+	// set while a channel is named
+	session *session
+	stage   *stage
+	route   *route
+}
+
+func (g *Gateway) scratch() *scratch {
+	if sc, ok := g.scratches.Get().(*scratch); ok {
+		return sc
+	}
+	sc := &scratch{key: make([]byte, 0, 128)}
+	sc.vars.Context = sc.variable
+	return sc
+}
+
+func (g *Gateway) putScratch(sc *scratch, key []byte) {
+	sc.key, sc.vars.Body = key[:0], nil
+	sc.session, sc.stage, sc.route = nil, nil, nil
+	if cap(sc.key) <= 1024 {
+		g.scratches.Put(sc)
+	}
 }
 
 // choose selects the route of a message: the exact key, else $default, else nil.
 // A message cannot name $connect or $disconnect: those keys are not in routes.
 func (g *Gateway) choose(a *api, body []byte) *route {
-	s, _ := g.scratches.Get().(*scratch)
-	if s == nil {
-		s = &scratch{key: make([]byte, 0, 128)}
-	}
-	s.vars.Body = body
-	key, ok := a.selection.Append(s.key[:0], &s.vars)
+	sc := g.scratch()
+	sc.vars.Body = body
+	key, ok := a.selection.Append(sc.key[:0], &sc.vars)
 	r := a.fallback
 	if ok {
 		if exact := a.routes[string(key)]; exact != nil {
 			r = exact
 		}
 	}
-	s.key, s.vars.Body = key[:0], nil
-	if cap(s.key) <= 1024 {
-		g.scratches.Put(s)
-	}
+	g.putScratch(sc, key)
 	return r
-}
-
-// add hangs a connection into the slot; false when its stage is gone, or when it
-// closed before it could be added.
-func (s *slot) add(c *session) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.removed || c.ended {
-		return false
-	}
-	c.listed = true
-	if c.next = s.first; c.next != nil {
-		c.next.prev = c
-	}
-	s.first = c
-	return true
-}
-
-func (s *slot) drop(c *session) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c.ended = true
-	if !c.listed {
-		return
-	}
-	c.listed = false
-	if c.next != nil {
-		c.next.prev = c.prev
-	}
-	if c.prev != nil {
-		c.prev.next = c.next
-	} else {
-		s.first = c.next
-	}
-	c.prev, c.next = nil, nil
-}
-
-// shut closes every connection of a slot and lets no more in.
-func (s *slot) shut() int {
-	s.mu.Lock()
-	s.removed = true
-	var all []*session
-	for c := s.first; c != nil; c = c.next {
-		all = append(all, c)
-	}
-	s.mu.Unlock()
-	for _, c := range all {
-		c.link.Close(goingAway, goingAwayReason)
-	}
-	return len(all)
 }

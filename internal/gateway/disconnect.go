@@ -4,30 +4,44 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"strings"
 	"sync"
 	"time"
+	"unique"
 
 	"github.com/livegate/livegate/internal/event"
 	"github.com/livegate/livegate/internal/fault"
 	"github.com/livegate/livegate/internal/id"
+	"github.com/livegate/livegate/internal/registry"
 )
 
 // disconnect runs $disconnect for a connection that ended.
 func (s *session) disconnect(j *job) {
-	g := s.g
+	g := s.slot.g
 	st := s.slot.current.Load()
-	requestID := s.disconnectID
+	requestID := ""
+	if s.extra != nil {
+		requestID = s.extra.disconnectID
+	}
 	if requestID == "" {
 		requestID = id.NewRequest()
 	}
-	if j.code == tooBig && strings.HasSuffix(j.reason, "too large") {
-		g.log("warn", requestID, "disconnect %s with %d %s: a frame may have %d bytes, a message %d, as on AWS; --profile open lifts it", s.conn.ID, j.code, j.reason, g.limits.Frame, g.limits.Message)
-	} else {
-		g.log("info", requestID, "disconnect %s with %d %s", s.conn.ID, j.code, j.reason)
-	}
+	s.farewell(j, requestID)
 	if g.runDisconnect(g.ctx, s, st, requestID, j) {
 		g.endJournal(s)
+	}
+}
+
+// farewell logs the end of a connection.
+func (s *session) farewell(j *job, requestID string) {
+	g := s.slot.g
+	switch {
+	case !g.verbose:
+	case j.code == tooBig && strings.HasSuffix(j.reason, "too large"):
+		g.log("warn", requestID, "disconnect %s with %d %s: a frame may have %d bytes, a message %d, as on AWS; --profile open lifts it", s.entry.ID(), j.code, j.reason, g.limits.Frame, g.limits.Message)
+	default:
+		g.log("info", requestID, "disconnect %s with %d %s", s.entry.ID(), j.code, j.reason)
 	}
 }
 
@@ -42,8 +56,8 @@ func (g *Gateway) runDisconnect(ctx context.Context, s *session, st *stage, requ
 	req := s.request(st, rt, event.TypeDisconnect, requestID, time.Now())
 	req.Code, req.Reason = j.code, j.reason
 	if _, err := g.cfg.Integrations.Call(ctx, req); err != nil {
-		g.stats.errors.Add(1)
-		g.log("error", requestID, "$disconnect of %s failed: %s", s.conn.ID, reason(err))
+		g.stats[0].errors.Add(1)
+		g.log("error", requestID, "$disconnect of %s failed: %s", req.Conn.ID, reason(err))
 		return ctx.Err() == nil
 	}
 	return true
@@ -72,24 +86,25 @@ func (g *Gateway) beginJournal(s *session, st *stage) error {
 	if g.cfg.Journal == nil || rt == nil || rt.model.Integration == nil {
 		return nil
 	}
-	s.disconnectID = id.NewRequest()
+	c := s.connection(st)
+	s.extra = &extra{disconnectID: id.NewRequest()}
 	rec, err := json.Marshal(record{
-		Version: recordVersion, ID: s.conn.ID, APIID: s.conn.APIID, Stage: s.conn.Stage, DomainName: s.conn.DomainName,
-		SourceIP: s.conn.SourceIP, UserAgent: s.conn.UserAgent, ConnectedAt: s.conn.ConnectedAt,
-		RequestID: s.disconnectID, Authorizer: s.conn.Authorizer,
+		Version: recordVersion, ID: c.ID, APIID: c.APIID, Stage: c.Stage, DomainName: c.DomainName,
+		SourceIP: c.SourceIP, UserAgent: c.UserAgent, ConnectedAt: c.ConnectedAt,
+		RequestID: s.extra.disconnectID, Authorizer: c.Authorizer,
 	})
 	if err != nil {
 		return err
 	}
-	return g.cfg.Journal.Begin(rec, s.conn.ID)
+	return g.cfg.Journal.Begin(rec, c.ID)
 }
 
 func (g *Gateway) endJournal(s *session) {
-	if s.disconnectID == "" {
+	if s.extra == nil || s.extra.disconnectID == "" {
 		return
 	}
-	if err := g.cfg.Journal.End(s.conn.ID); err != nil {
-		g.log("error", s.disconnectID, "the journal keeps %s, whose $disconnect will run again at the next start: %v", s.conn.ID, err)
+	if err := g.cfg.Journal.End(s.entry.ID().String()); err != nil {
+		g.log("error", s.extra.disconnectID, "the journal keeps %s, whose $disconnect will run again at the next start: %v", s.entry.ID(), err)
 	}
 }
 
@@ -129,7 +144,7 @@ func (g *Gateway) Recover(ctx context.Context) (err error) {
 		wait.Add(1)
 		go func() {
 			defer func() { <-slots; wait.Done() }()
-			g.log("info", requestID, "disconnect %s with 1006: left behind by an earlier run", s.conn.ID)
+			g.log("info", requestID, "disconnect %s with 1006: left behind by an earlier run", s.entry.ID())
 			if g.runDisconnect(ctx, s, s.slot.current.Load(), requestID, &job{code: lost}) {
 				g.endJournal(s)
 			}
@@ -157,12 +172,15 @@ func (g *Gateway) restore(d *deployment, raw []byte) (*session, string, error) {
 	if c.Node() == g.cfg.Registry.Node() {
 		return nil, "", nil
 	}
-	s := &session{g: g, id: c, disconnectID: rec.RequestID, slot: d.slots[slotKey{rec.APIID, rec.Stage}]}
-	s.conn = event.Connection{
-		ID: rec.ID, APIID: rec.APIID, Stage: rec.Stage, DomainName: rec.DomainName, SourceIP: rec.SourceIP,
-		UserAgent: rec.UserAgent, ConnectedAt: rec.ConnectedAt, Authorizer: rec.Authorizer,
+	s := &session{slot: d.slots[slotKey{rec.APIID, rec.Stage}], domain: unique.Make(rec.DomainName)}
+	s.extra = &extra{disconnectID: rec.RequestID, authorizer: rec.Authorizer}
+	gone := s.slot == nil
+	if gone {
+		s.slot = &slot{g: g, scope: registry.Scope{APIID: rec.APIID, Stage: rec.Stage}}
 	}
-	if s.slot == nil {
+	ip, _ := netip.ParseAddr(rec.SourceIP) // ours; of another build's spelling the event shows "::"
+	s.entry.Init(c, registry.Info{Scope: &s.slot.scope, SourceIP: ip, UserAgent: rec.UserAgent, ConnectedAt: time.UnixMilli(rec.ConnectedAt)})
+	if gone {
 		g.endJournal(s)
 		return nil, rec.RequestID, fmt.Errorf("%s was on stage %s of API %s, which is gone", rec.ID, rec.Stage, rec.APIID)
 	}

@@ -1,15 +1,16 @@
 package gateway
 
 import (
-	"net"
 	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
 	"time"
+	"unique"
 
 	"github.com/livegate/livegate/internal/event"
 	"github.com/livegate/livegate/internal/fault"
+	"github.com/livegate/livegate/internal/frame"
 	"github.com/livegate/livegate/internal/id"
 	"github.com/livegate/livegate/internal/integration"
 	"github.com/livegate/livegate/internal/model"
@@ -19,23 +20,41 @@ import (
 // link is an open client as the gateway uses it; *conn.Conn is one.
 type link interface {
 	registry.Link
+	reads
+	receives
+}
+
+type reads interface {
 	Pause()  // stop reading
 	Resume() // read again
 }
 
-// upgrade is a handshake waiting for its answer, exactly one of the two.
+type receives interface {
+	SendPrepared(p *frame.Prepared) error // queue a shared frame; never blocks
+	Shard() int                           // the event loop it lives on
+}
+
+// upgrade is a handshake waiting for its answer, exactly one of the first two.
 type upgrade interface {
 	// Accept answers 101. Reading is paused until Resume, so that nothing arrives
 	// before the connection is in the registry. An error means that the client is
 	// gone, and that onClose will not be called.
 	Accept(s *session, subprotocol string) (link, error)
 	Refuse(r refusal)
+	// Detach runs f where it may block.
+	Detach(f func())
+}
+
+// headers are those of a handshake.
+type headers interface {
+	Get(name string) string // the first value, by case-insensitive name
+	Fields() []event.Field
 }
 
 // handshake is what the client asked for.
 type handshake struct {
 	host, path, query string // path is decoded
-	headers           []event.Field
+	headers           headers
 	remote            netip.Addr
 	at                time.Time
 	protocols         []string
@@ -47,61 +66,77 @@ func (g *Gateway) serve(h *handshake, u upgrade) {
 		g.refuse(u, refuse(http.StatusServiceUnavailable, "Service Unavailable"), "", "shutting down")
 		return
 	}
-	opened := false
-	defer func() {
-		if !opened {
-			g.leave()
-		}
-	}()
+	s, st := g.admit(h, u)
+	switch {
+	case s == nil:
+		g.leave()
+	case st.waits(g.cfg.Journal != nil):
+		kept := *h // h is the caller's again when serve returns
+		u.Detach(func() { g.decide(s, st, &kept, u) })
+	default:
+		g.decide(s, st, h, u)
+	}
+}
+
+// admit makes the checks that need nobody; nil means that the client was refused.
+func (g *Gateway) admit(h *handshake, u upgrade) (*session, *stage) {
 	d := g.current.Load()
 	if d == nil {
 		g.refuse(u, refuse(http.StatusServiceUnavailable, "Service Unavailable"), "", "nothing is deployed yet")
-		return
+		return nil, nil
 	}
 	addr, slot, why := d.locate(h)
 	if why != "" {
 		g.refuse(u, refuse(http.StatusForbidden, textForbidden), "", why)
-		return
+		return nil, nil
 	}
 	st := slot.current.Load()
-	s := g.newSession(d, addr, slot, h)
-	requestID := id.NewRequest()
 	if rt := st.api.connect; rt != nil {
 		if why := denied(rt.model); why != "" {
-			g.stats.errors.Add(1)
-			g.refuse(u, refuse(http.StatusInternalServerError, textInternal), requestID, "API "+st.api.model.LogicalID+", $connect: "+why)
-			return
+			g.stats[0].errors.Add(1)
+			g.refuse(u, refuse(http.StatusInternalServerError, textInternal), id.NewRequest(), "API "+st.api.model.LogicalID+", $connect: "+why)
+			return nil, nil
 		}
 		if missing := missingParameters(rt.model, h); len(missing) > 0 {
 			text := "Missing required request parameters: [" + strings.Join(missing, ", ") + "]"
-			g.refuse(u, refuse(http.StatusBadRequest, text), requestID, text)
-			return
+			g.refuse(u, refuse(http.StatusBadRequest, text), id.NewRequest(), text)
+			return nil, nil
 		}
 	}
+	return g.newSession(addr, slot, st, h), st
+}
+
+// decide runs what a handshake waits for, if anything, and answers it.
+func (g *Gateway) decide(s *session, st *stage, h *handshake, u upgrade) {
+	requestID := ""
+	if st.api.connect != nil || g.verbose {
+		requestID = id.NewRequest()
+	}
 	if err := g.beginJournal(s, st); err != nil {
-		g.stats.errors.Add(1)
+		g.stats[0].errors.Add(1)
 		g.refuse(u, refuse(http.StatusInternalServerError, textInternal), requestID, "the journal cannot promise $disconnect: "+err.Error())
+		g.leave()
 		return
 	}
-	g.cfg.Registry.Begin(s.id, registry.Info{
-		APIID: s.conn.APIID, Stage: s.conn.Stage, SourceIP: s.conn.SourceIP, UserAgent: s.conn.UserAgent, ConnectedAt: h.at,
-	})
+	g.cfg.Registry.Begin(&s.entry)
 	protocol, no := g.connect(s, st, h, requestID)
 	if no != nil {
-		g.cfg.Registry.Remove(s.id)
+		g.cfg.Registry.Remove(&s.entry)
 		g.endJournal(s)
-		g.stats.refused.Add(1) // before the client can know
+		g.stats[0].refused.Add(1) // before the client can know
 		u.Refuse(*no)
+		g.leave()
 		return
 	}
-	opened = true
 	g.open(s, u, protocol, requestID)
 }
 
 func (g *Gateway) refuse(u upgrade, r refusal, requestID, why string) {
-	g.stats.refused.Add(1)
+	g.stats[0].refused.Add(1)
 	u.Refuse(r)
-	g.log("warn", requestID, "connect refused with %d: %s", r.status, why)
+	if g.verbose || r.status == http.StatusInternalServerError {
+		g.log("warn", requestID, "connect refused with %d: %s", r.status, why)
+	}
 }
 
 // locate finds the stage a client wants. Everything it may not have looks the
@@ -124,30 +159,15 @@ func (d *deployment) locate(h *handshake) (model.Address, *slot, string) {
 }
 
 // newSession draws the connection id, before $connect, because its event names it.
-func (g *Gateway) newSession(d *deployment, addr model.Address, sl *slot, h *handshake) *session {
-	s := &session{g: g, id: id.NewConn(g.cfg.Registry.Node()), slot: sl}
-	s.conn = event.Connection{
-		ID: s.id.String(), APIID: addr.API.ID, Stage: addr.Stage.Name,
-		DomainName:  d.app.ExecuteAPIHost(addr.API),
-		SourceIP:    h.remote.Unmap().String(),
-		ConnectedAt: h.at.UnixMilli(),
-	}
+func (g *Gateway) newSession(addr model.Address, sl *slot, st *stage, h *handshake) *session {
+	s := &session{slot: sl, domain: st.domain}
 	if addr.Custom != nil {
-		s.conn.DomainName = hostName(h.host)
+		s.domain = unique.Make(model.HostName(h.host))
 	}
-	for _, f := range h.headers {
-		if strings.EqualFold(f.Name, "User-Agent") {
-			s.conn.UserAgent = f.Value
-		}
-	}
+	s.entry.Init(id.NewConn(g.cfg.Registry.Node()), registry.Info{
+		Scope: &sl.scope, SourceIP: h.remote, UserAgent: h.headers.Get("User-Agent"), ConnectedAt: h.at,
+	})
 	return s
-}
-
-func hostName(host string) string {
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		host = name
-	}
-	return strings.ToLower(strings.TrimSuffix(host, "."))
 }
 
 // missingParameters lists the required request parameters a handshake lacks.
@@ -160,7 +180,7 @@ func missingParameters(rt *model.Route, h *handshake) (missing []string) {
 		if name, ok := strings.CutPrefix(key, "route.request.querystring."); ok {
 			found = slices.ContainsFunc(event.Query(h.query), func(v event.Values) bool { return v.Name == name })
 		} else if name, ok := strings.CutPrefix(key, "route.request.header."); ok {
-			found = slices.ContainsFunc(h.headers, func(f event.Field) bool { return strings.EqualFold(f.Name, name) })
+			found = slices.ContainsFunc(h.headers.Fields(), func(f event.Field) bool { return strings.EqualFold(f.Name, name) })
 		}
 		if !found {
 			missing = append(missing, key[strings.LastIndexByte(key, '.')+1:])
@@ -176,19 +196,24 @@ func (g *Gateway) connect(s *session, st *stage, h *handshake, requestID string)
 	if rt == nil || rt.model.Integration == nil {
 		return "", nil
 	}
+	if resp, ok := rt.plan.Fixed(); ok && resp.Status/100 == 2 {
+		return g.protocol(h, resp, requestID), nil
+	}
 	started := time.Now()
 	req := s.request(st, rt, event.TypeConnect, requestID, started)
-	req.Handshake = &event.Handshake{Headers: h.headers, Query: h.query, TraceID: id.NewTrace(started.Unix())}
+	req.Handshake = &event.Handshake{Headers: h.headers.Fields(), Query: h.query, TraceID: id.NewTrace(started.Unix())}
 	resp, err := g.cfg.Integrations.Call(g.ctx, req)
 	if err != nil {
-		r := refuseError(err, s.conn.ID, requestID)
-		g.stats.errors.Add(1)
-		g.log("error", requestID, "$connect of %s failed, refused with %d: %s", s.conn.ID, r.status, reason(err))
+		r := refuseError(err, req.Conn.ID, requestID)
+		g.stats[0].errors.Add(1)
+		g.log("error", requestID, "$connect of %s failed, refused with %d: %s", req.Conn.ID, r.status, reason(err))
 		return "", &r
 	}
 	if resp.Status < 200 || resp.Status > 299 {
 		r := refuseStatus(resp.Status)
-		g.log("info", requestID, "connect refused with %d: the answer of $connect", r.status)
+		if g.verbose {
+			g.log("info", requestID, "connect refused with %d: the answer of $connect", r.status)
+		}
 		return "", &r
 	}
 	return g.protocol(h, resp, requestID), nil
@@ -226,17 +251,21 @@ func isToken(s string) bool {
 func (g *Gateway) open(s *session, u upgrade, protocol, requestID string) {
 	l, err := u.Accept(s, protocol)
 	if err != nil {
-		g.stats.vanished.Add(1)
-		g.log("info", requestID, "client of %s vanished during $connect", s.conn.ID)
+		g.stats[0].vanished.Add(1)
+		if g.verbose {
+			g.log("info", requestID, "client of %s vanished during $connect", s.entry.ID())
+		}
 		s.finish(lost, "")
 		return
 	}
-	g.stats.connects.Add(1)
-	g.stats.open.Add(1)
-	g.log("info", requestID, "connect %s from %s to stage %s", s.conn.ID, s.conn.SourceIP, s.conn.Stage)
-	g.cfg.Registry.Open(s.id, l)
-	s.link = l
-	if !s.slot.add(s) {
+	n := &g.stats[l.Shard()&(stripes-1)]
+	n.connects.Add(1)
+	n.open.Add(1)
+	if g.verbose {
+		g.log("info", requestID, "connect %s from %s to stage %s", s.entry.ID(), s.entry.SourceIP(), s.slot.scope.Stage)
+	}
+	g.cfg.Registry.Open(&s.entry, l)
+	if s.slot.removed.Load() {
 		l.Close(goingAway, goingAwayReason) // its stage went away, or we are leaving
 	}
 	l.Resume()

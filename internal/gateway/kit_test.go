@@ -20,6 +20,7 @@ import (
 	"github.com/livegate/livegate/internal/clock"
 	"github.com/livegate/livegate/internal/conn"
 	"github.com/livegate/livegate/internal/connapi"
+	"github.com/livegate/livegate/internal/fanout"
 	"github.com/livegate/livegate/internal/gateway"
 	"github.com/livegate/livegate/internal/id"
 	"github.com/livegate/livegate/internal/integration"
@@ -186,18 +187,19 @@ func newStand(t *testing.T, handlers map[string]handler, o options, routes ...*m
 	t.Cleanup(backends.CloseIdleConnections)
 	g, err := gateway.New(gateway.Config{
 		Registry: reg, Journal: o.journal, Limits: o.limits, Logs: s.log,
+		Channels:     func(string, string) gateway.Channels { return fanout.New(fanout.Config{Loops: s.server}) },
 		Integrations: integration.New(integration.Config{Functions: s.functions, HTTP: backends}),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.gateway = g
-	s.deploy(s.app)
 	callbacks := connapi.New(connapi.Config{App: s.deployed, Registry: reg, Callers: s.functions, RequireSignature: true})
-	s.server = conn.New(conn.Config{HTTP: callbacks, Clock: clk, Upgrade: func(u *conn.Upgrade) {
+	s.server = conn.New(conn.Config{HTTP: callbacks, Hot: callbacks, Clock: clk, Upgrade: func(u *conn.Upgrade) {
 		s.upgrades <- u.Context()
 		g.ServeUpgrade(u)
 	}})
+	s.deploy(s.app)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

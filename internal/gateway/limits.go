@@ -1,6 +1,10 @@
 package gateway
 
-import "time"
+import (
+	"time"
+
+	"github.com/livegate/livegate/internal/bound"
+)
 
 // Limits of a connection. Zero means no limit, except for InFlight and the send
 // bounds, where it means the default.
@@ -14,18 +18,33 @@ type Limits struct {
 	InFlight int
 	// SendBytes and SendItems bound the outbound queue: 1 MiB, 1024 messages.
 	SendBytes, SendItems int
+	// Overflow is what happens to a message that finds the outbound queue full;
+	// OverflowCode is the close code of bound.Close, 1013.
+	Overflow     bound.Policy
+	OverflowCode int
+	// Heartbeat is the silence after which the server pings; a client that is not
+	// heard of within HeartbeatWait then counts as lost (1006). 0: no pings.
+	Heartbeat, HeartbeatWait time.Duration
 }
 
 const defaultInFlight = 64
 
 // AWSLimits are API Gateway's quotas (Developer Guide, "Quotas for WebSocket
-// APIs"): 32 KB frames, 128 KB messages, 10 minutes idle, 2 hours.
+// APIs"): 32 KB frames, 128 KB messages, 10 minutes idle, 2 hours. AWS never pings,
+// and a caller of @connections learns of a full queue.
 func AWSLimits() Limits {
 	return Limits{Frame: 32 << 10, Message: 128 << 10, Idle: 10 * time.Minute, Lifetime: 2 * time.Hour}
 }
 
-// OpenLimits keep memory bounded and lift everything else.
-func OpenLimits() Limits { return Limits{Message: 1 << 20} }
+// OpenLimits keep memory bounded and lift everything else. A client that does not
+// read is told to come back (1013), and one that is gone without a word is found
+// within 45 seconds.
+func OpenLimits() Limits {
+	return Limits{
+		Message: 1 << 20, Overflow: bound.Close, OverflowCode: 1013,
+		Heartbeat: 25 * time.Second, HeartbeatWait: 20 * time.Second,
+	}
+}
 
 func profile(name string) Limits {
 	if name == "open" {

@@ -25,8 +25,6 @@ func TestHandOverInOrder(t *testing.T) {
 	var mu sync.Mutex
 	var order []string
 	s := newStand(t, nil, options{}, lambda("$default", "all"), lambda("$disconnect", "all"))
-	s.handlers = map[string]handler{} // calls are recorded on entry, below
-	s.calls = make(chan *call, n+1)
 	c := s.connect()
 	for i := range n {
 		c.send(fmt.Sprint(i))
@@ -282,5 +280,32 @@ func TestHTTPBackendDecidesTheHandshake(t *testing.T) {
 	s.connect()
 	for _, status = range []int{302, 403, 500} {
 		s.refused("/prod", nil, status)
+	}
+}
+
+// One publish reaches every subscriber, as it came, over real sockets.
+func TestChannelReachesEverybody(t *testing.T) {
+	join := &model.Route{Key: "join", TwoWay: true, Channel: &model.Channel{Action: model.Join, Name: "news/${request.body.ch}"}}
+	say := &model.Route{Key: "say", Channel: &model.Channel{Action: model.Publish, Name: "news/${request.body.ch}"}}
+	s := newStand(t, nil, options{}, join, say)
+	clients := make([]*client, 20)
+	for i := range clients {
+		clients[i] = s.connect()
+		clients[i].send(fmt.Sprintf(`{"action":"join","ch":"%d"}`, i%2))
+		clients[i].expect(fmt.Sprintf(`{"action":"join","channel":"news/%d"}`, i%2))
+	}
+	const text = `{"action":"say","ch":"1", "text":"hello"}`
+	for range 3 {
+		clients[0].send(text)
+	}
+	for i, c := range clients {
+		if i%2 == 1 {
+			for range 3 {
+				c.expect(text)
+			}
+		}
+	}
+	if n := s.gateway.Stats(); n.Joins != 20 || n.Publishes != 3 || n.Deliveries != 30 {
+		t.Errorf("%+v", n)
 	}
 }

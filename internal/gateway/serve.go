@@ -5,36 +5,29 @@ import (
 	"github.com/livegate/livegate/internal/event"
 )
 
-// ServeUpgrade decides a WebSocket handshake and returns when it is decided. The
-// connection lives on after that.
+// ServeUpgrade decides a WebSocket handshake, at once where nothing has to be
+// asked, on a goroutine of its own otherwise. It does not block.
 func (g *Gateway) ServeUpgrade(u *conn.Upgrade) {
-	h := &handshake{
+	g.serve(&handshake{
 		host: u.Host, path: u.Path, query: u.RawQuery,
-		remote: u.Remote.Addr(), at: u.At, protocols: u.Protocols,
-		headers: make([]event.Field, len(u.Headers)),
-	}
-	for i, f := range u.Headers {
-		h.headers[i] = event.Field{Name: f.Name, Value: f.Value}
-	}
-	g.serve(h, socket{g, u})
+		remote: u.Remote.Addr(), at: u.At, protocols: u.Protocols, headers: client{u},
+	}, client{u})
 }
 
-// socket is an upgrade of package conn.
-type socket struct {
-	g *Gateway
-	u *conn.Upgrade
-}
+// client is an upgrade of package conn.
+type client struct{ u *conn.Upgrade }
 
-func (k socket) Accept(s *session, subprotocol string) (link, error) {
-	l := &k.g.limits
+func (k client) Accept(s *session, subprotocol string) (link, error) {
+	l := &s.slot.g.limits
 	c, err := k.u.Accept(conn.Options{
 		Subprotocol: subprotocol,
 		Handler:     handler{s},
 		Paused:      true,
 		Limits: conn.Limits{
 			Frame: l.Frame, Message: l.Message, Idle: l.Idle, Lifetime: l.Lifetime,
-			SendBytes: l.SendBytes, SendItems: l.SendItems,
-			Text: true, // in every profile: events carry text, so a binary frame has no meaning here
+			SendBytes: l.SendBytes, SendItems: l.SendItems, Overflow: l.Overflow, OverflowCode: l.OverflowCode,
+			Heartbeat: conn.Heartbeat{Every: l.Heartbeat, Wait: l.HeartbeatWait},
+			Text:      true, // in every profile: events carry text, so a binary frame has no meaning here
 		},
 	})
 	if err != nil {
@@ -43,12 +36,24 @@ func (k socket) Accept(s *session, subprotocol string) (link, error) {
 	return c, nil
 }
 
-func (k socket) Refuse(r refusal) {
+func (k client) Refuse(r refusal) {
 	headers := []conn.Header{{Name: "Content-Type", Value: "application/json"}}
 	if r.errorType != "" {
 		headers = append(headers, conn.Header{Name: "x-amzn-errortype", Value: r.errorType})
 	}
 	k.u.Refuse(r.status, headers, r.body)
+}
+
+func (k client) Detach(f func()) { k.u.Detach(f) }
+
+func (k client) Get(name string) string { return k.u.Get(name) }
+
+func (k client) Fields() []event.Field {
+	out := make([]event.Field, len(k.u.Headers))
+	for i, f := range k.u.Headers {
+		out[i] = event.Field{Name: f.Name, Value: f.Value}
+	}
+	return out
 }
 
 // handler takes a connection's messages and its end.
@@ -58,7 +63,8 @@ func (h handler) OnMessage(_ *conn.Conn, data []byte, _ bool)   { h.s.onMessage(
 func (h handler) OnClose(_ *conn.Conn, code int, reason string) { h.s.onClose(code, reason) }
 
 var (
-	_ upgrade      = socket{}
+	_ upgrade      = client{}
+	_ headers      = client{}
 	_ link         = (*conn.Conn)(nil)
 	_ conn.Handler = handler{}
 )

@@ -11,7 +11,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/livegate/livegate/internal/bound"
+	"github.com/livegate/livegate/internal/event"
 	"github.com/livegate/livegate/internal/fault"
+	"github.com/livegate/livegate/internal/frame"
 	"github.com/livegate/livegate/internal/id"
 	"github.com/livegate/livegate/internal/integration"
 	"github.com/livegate/livegate/internal/model"
@@ -42,7 +45,11 @@ func (l *fakeLink) Send(text []byte) error {
 func (l *fakeLink) Close(int, string)     {}
 func (l *fakeLink) LastActive() time.Time { return time.Time{} }
 func (l *fakeLink) Touch()                {}
-func (l *fakeLink) Pause()                { l.calls.Add(1); l.paused.Store(true) }
+func (l *fakeLink) Shard() int            { return 1 }
+func (l *fakeLink) SendPrepared(p *frame.Prepared) error {
+	return l.Send(p.Plain()[frame.HeaderSize(p.Size()):])
+}
+func (l *fakeLink) Pause() { l.calls.Add(1); l.paused.Store(true) }
 func (l *fakeLink) Resume() {
 	l.calls.Add(1)
 	l.paused.Store(false)
@@ -54,22 +61,40 @@ func (l *fakeLink) Resume() {
 
 // fakeUpgrade opens onto a fakeLink.
 type fakeUpgrade struct {
-	link    *fakeLink
-	session *session
-	refused *refusal
+	link     link
+	session  *session
+	refused  *refusal
+	detached int
 }
 
 func (u *fakeUpgrade) Accept(s *session, _ string) (link, error) {
 	u.session = s
-	u.link.paused.Store(true)
+	u.link.Pause()
 	return u.link, nil
 }
 
 func (u *fakeUpgrade) Refuse(r refusal) { u.refused = &r }
+func (u *fakeUpgrade) Detach(f func())  { u.detached++; f() }
+
+// head is the headers of a fake handshake.
+type head []event.Field
+
+func (h head) Fields() []event.Field { return h }
+func (h head) Get(name string) string {
+	for _, f := range h {
+		if strings.EqualFold(f.Name, name) {
+			return f.Value
+		}
+	}
+	return ""
+}
 
 type functions func(ctx context.Context, in model.Invocation) (model.InvokeResult, error)
 
 func (f functions) Invoke(ctx context.Context, in model.Invocation) (model.InvokeResult, error) {
+	if f == nil {
+		return model.InvokeResult{}, fault.New(fault.Upstream, "there is no function")
+	}
 	return f(ctx, in)
 }
 
@@ -77,7 +102,7 @@ var lambdaRoute = &model.Route{Key: "$default", TwoWay: true, Integration: &mode
 	Type: model.AWSProxy, URI: "arn:aws:lambda:eu-west-1:111122223333:function:f",
 }}
 
-func open(t testing.TB, f functions, logs func(model.LogLine), routes ...*model.Route) (*Gateway, *fakeLink, *session) {
+func newGateway(t testing.TB, f functions, logs func(model.LogLine), routes ...*model.Route) *Gateway {
 	t.Helper()
 	g, err := New(Config{
 		Registry:     registry.New(registry.Config{Node: id.NewNodeKey()}),
@@ -87,18 +112,41 @@ func open(t testing.TB, f functions, logs func(model.LogLine), routes ...*model.
 	if err != nil {
 		t.Fatal(err)
 	}
+	deploy(t, g, routes...)
+	return g
+}
+
+func deploy(t testing.TB, g *Gateway, routes ...*model.Route) {
+	t.Helper()
 	if err := g.Deploy(&model.App{Region: "eu-west-1", URLSuffix: "amazonaws.com", APIs: []*model.API{{
 		ID: "k3v9x1m2qz", RouteSelectionExpression: "$request.body.action", Routes: routes,
 		Stages: []*model.Stage{{Name: "prod", Deployed: true}},
 	}}}); err != nil {
 		t.Fatal(err)
 	}
-	u := &fakeUpgrade{link: &fakeLink{}}
-	g.serve(&handshake{host: "localhost", path: "/prod", remote: netip.MustParseAddr("::ffff:127.0.0.1"), at: time.Now()}, u)
+}
+
+func open(t testing.TB, f functions, logs func(model.LogLine), routes ...*model.Route) (*Gateway, *fakeLink, *session) {
+	t.Helper()
+	l := &fakeLink{}
+	g, s := openOn(t, l, f, logs, routes...)
+	return g, l, s
+}
+
+func openOn(t testing.TB, l link, f functions, logs func(model.LogLine), routes ...*model.Route) (*Gateway, *session) {
+	t.Helper()
+	g := newGateway(t, f, logs, routes...)
+	return g, enter(t, g, l)
+}
+
+func enter(t testing.TB, g *Gateway, l link) *session {
+	t.Helper()
+	u := &fakeUpgrade{link: l}
+	g.serve(&handshake{host: "localhost", path: "/prod", remote: netip.MustParseAddr("::ffff:127.0.0.1"), at: time.Now(), headers: head{}}, u)
 	if u.session == nil {
 		t.Fatalf("refused: %s", u.refused.body)
 	}
-	return g, u.link, u.session
+	return u.session
 }
 
 func finish(t testing.TB, g *Gateway, s *session) {
@@ -184,6 +232,54 @@ func TestForbiddenKeepsItsPlace(t *testing.T) {
 	}
 }
 
+// echoPayload hands over what it is invoked with once place is closed.
+func echoPayload(got chan<- string, place <-chan struct{}) functions {
+	return func(_ context.Context, in model.Invocation) (model.InvokeResult, error) {
+		<-place
+		got <- string(in.Payload)
+		in.Queued()
+		return model.InvokeResult{}, nil
+	}
+}
+
+// Quiet leaves out what clients do, and keeps what somebody must repair.
+func TestQuiet(t *testing.T) {
+	for quiet, want := range map[bool][]string{
+		false: {"info connect ", "info route ping of ", "warn no route takes", "warn connect refused with 403", "error route broken failed", "info disconnect "},
+		true:  {"error route broken failed"},
+	} {
+		var mu sync.Mutex
+		var lines []string
+		logs := func(l model.LogLine) {
+			mu.Lock()
+			defer mu.Unlock()
+			lines = append(lines, l.Level+" "+l.Text)
+		}
+		g, err := New(Config{Registry: registry.New(registry.Config{}), Integrations: integration.New(integration.Config{}), Logs: logs, Quiet: quiet})
+		if err != nil {
+			t.Fatal(err)
+		}
+		broken := *lambdaRoute
+		broken.Key = "broken"
+		deploy(t, g, mockRoute, &broken)
+		s := enter(t, g, &fakeLink{})
+		s.onMessage([]byte(`{"action":"ping"}`))
+		s.onMessage([]byte(`{"action":"none"}`))
+		g.serve(&handshake{host: "localhost", path: "/nope", headers: head{}}, &fakeUpgrade{})
+		s.onMessage([]byte(`{"action":"broken"}`))
+		finish(t, g, s)
+		if len(lines) != len(want) {
+			t.Errorf("quiet %v: %q", quiet, lines)
+			continue
+		}
+		for i := range want {
+			if !strings.HasPrefix(lines[i], want[i]) {
+				t.Errorf("quiet %v: %q, want %q", quiet, lines[i], want[i])
+			}
+		}
+	}
+}
+
 func TestDroppedFramesAreSaid(t *testing.T) {
 	var mu sync.Mutex
 	var lines []string
@@ -229,6 +325,16 @@ func TestConfigValidate(t *testing.T) {
 	}
 }
 
+func TestProfiles(t *testing.T) {
+	aws, open := profile(""), profile("open")
+	if aws.Heartbeat != 0 || aws.Overflow != bound.Refuse || aws.Frame != 32<<10 || aws.Idle != 10*time.Minute {
+		t.Errorf("aws: %+v", aws)
+	}
+	if open.Heartbeat != 25*time.Second || open.HeartbeatWait != 20*time.Second || open.Overflow != bound.Close || open.OverflowCode != 1013 || open.Idle != 0 {
+		t.Errorf("open: %+v", open)
+	}
+}
+
 func TestErrorFrameIsExact(t *testing.T) {
 	got := string(errorFrame(textInternal, "Qa1zTdYbrRcCJ4w=", "Qa2CpFYtrRcFh2k="))
 	want := `{"message": "Internal server error", "connectionId":"Qa1zTdYbrRcCJ4w=", "requestId":"Qa2CpFYtrRcFh2k="}`
@@ -264,8 +370,7 @@ func (*sink) Send([]byte) error { return nil }
 
 // BenchmarkEcho is the gateway's part of an echo: route, two-way MOCK, reply.
 func BenchmarkEcho(b *testing.B) {
-	g, _, s := open(b, nil, nil, benchRoutes(mockRoute)...)
-	s.link = &sink{}
+	g, s := openOn(b, &sink{}, nil, nil, benchRoutes(mockRoute)...)
 	msg := benchMessage("ping")
 	b.ReportAllocs()
 	for b.Loop() {
@@ -282,11 +387,10 @@ func BenchmarkFunction(b *testing.B) {
 	route.Key = "ping"
 	done := make(chan struct{}, 1)
 	answer := []byte(`{"statusCode":200,"body":"` + strings.Repeat("x", 128) + `"}`)
-	g, _, s := open(b, func(_ context.Context, in model.Invocation) (model.InvokeResult, error) {
+	g, s := openOn(b, &notify{done: done}, func(_ context.Context, in model.Invocation) (model.InvokeResult, error) {
 		in.Queued()
 		return model.InvokeResult{Payload: answer}, nil
 	}, nil, benchRoutes(&route)...)
-	s.link = &notify{done: done}
 	msg := benchMessage("ping")
 	b.ReportAllocs()
 	for b.Loop() {

@@ -341,10 +341,11 @@ func TestVectorA33PostDuringConnect(t *testing.T) {
 	own, others := make(chan int, 1), make(chan int, 1)
 	var took time.Duration
 	release := make(chan struct{})
-	var s *stand
+	stands := make(chan *stand, 1)
 	route := lambda("$connect", "connect")
 	route.Integration.Timeout = 3 * time.Second // the default of a function: holding the first post would run into it
-	s = newStand(t, map[string]handler{"connect": func(c *call) any {
+	s := newStand(t, map[string]handler{"connect": func(c *call) any {
+		s := <-stands
 		started := time.Now()
 		resp, _ := s.callback("POST", c.connectionID(), "connect", []byte("from inside"))
 		took = time.Since(started)
@@ -352,6 +353,7 @@ func TestVectorA33PostDuringConnect(t *testing.T) {
 		<-release
 		return map[string]any{"statusCode": 200}
 	}}, options{}, route)
+	stands <- s
 	go func() {
 		c := s.next("connect")
 		if code := <-own; code != 410 || took > time.Second {

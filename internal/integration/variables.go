@@ -1,12 +1,6 @@
 package integration
 
 import (
-	"encoding/json"
-	"strconv"
-	"strings"
-
-	"github.com/tidwall/gjson"
-
 	"github.com/livegate/livegate/internal/event"
 	"github.com/livegate/livegate/internal/selection"
 )
@@ -38,53 +32,6 @@ func (r *Request) vars() *selection.Vars {
 	return v
 }
 
-// context looks up a $context variable (Developer Guide, mapping template
-// reference for WebSocket APIs).
 func (r *Request) context(path string) (string, bool) {
-	c, call := r.Conn, &r.Call
-	switch path {
-	case "connectionId":
-		return c.ID, true
-	case "apiId":
-		return c.APIID, true
-	case "stage":
-		return c.Stage, true
-	case "domainName":
-		return c.DomainName, true
-	case "connectedAt":
-		return strconv.FormatInt(c.ConnectedAt, 10), true
-	case "eventType":
-		return r.Type, true
-	case "messageDirection":
-		return "IN", true
-	case "messageId":
-		return call.MessageID, call.MessageID != ""
-	case "routeKey":
-		return call.RouteKey, true
-	case "requestId", "extendedRequestId":
-		return call.RequestID, true
-	case "requestTime":
-		return string(event.AppendTime(nil, call.At)), true
-	case "requestTimeEpoch":
-		return strconv.FormatInt(call.At.UnixMilli(), 10), true
-	case "identity.sourceIp":
-		return c.SourceIP, true
-	case "identity.userAgent":
-		return c.UserAgent, c.UserAgent != ""
-	}
-	if name, ok := strings.CutPrefix(path, "authorizer."); ok && c.Authorizer != nil {
-		v := authorizerValue(c.Authorizer, name)
-		return v.String(), v.Exists()
-	}
-	return "", false
-}
-
-func authorizerValue(object json.RawMessage, name string) (found gjson.Result) {
-	gjson.ParseBytes(object).ForEach(func(key, value gjson.Result) bool {
-		if key.String() == name {
-			found = value
-		}
-		return true
-	})
-	return found
+	return event.Context(r.Conn, &r.Call, r.Type, path)
 }

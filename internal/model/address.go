@@ -1,7 +1,6 @@
 package model
 
 import (
-	"net"
 	"net/url"
 	"strings"
 )
@@ -37,11 +36,7 @@ func (a *App) ExecuteAPIHost(api *API) string {
 // the host named one, so that a caller can tell an unknown stage from an unknown
 // host.
 func (a *App) Locate(host, path string) (addr Address, ok bool) {
-	host = strings.ToLower(host)
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
-	}
-	host = strings.TrimSuffix(host, ".") // the root label, which resolvers allow
+	host = HostName(host)
 	for _, d := range a.Domains {
 		if d.Matches(host) {
 			return a.mapped(d, path)
@@ -67,18 +62,35 @@ func (a *App) Locate(host, path string) (addr Address, ok bool) {
 			return addr, addr.Stage != nil
 		}
 	}
-	var found []Address
+	matches := 0
 	for _, api := range a.APIs {
 		if s := api.Stage(first); s != nil {
-			found = append(found, Address{API: api, Stage: s, Rest: rest})
+			matches++
+			addr = Address{API: api, Stage: s, Rest: rest}
 		} else if first == "@connections" && len(api.Stages) == 1 {
-			found = append(found, Address{API: api, Stage: api.Stages[0], Rest: "/" + first + rest})
+			matches++
+			addr = Address{API: api, Stage: api.Stages[0], Rest: "/" + first + rest}
 		}
 	}
-	if len(found) == 1 {
-		return found[0], true
+	if matches == 1 {
+		return addr, true
 	}
 	return Address{}, false
+}
+
+// HostName takes the name out of a Host header: lower case, without port, brackets
+// and the root label's dot, which resolvers allow.
+func HostName(host string) string {
+	host = strings.ToLower(host)
+	if i := strings.LastIndexByte(host, ':'); i >= 0 {
+		switch end := strings.IndexByte(host, ']'); {
+		case host[0] == '[' && end == i-1:
+			host = host[1:end]
+		case host[0] != '[' && strings.IndexByte(host, ':') == i:
+			host = host[:i]
+		}
+	}
+	return strings.TrimSuffix(host, ".")
 }
 
 // Stage finds a stage by name; nil when there is none.
@@ -142,11 +154,11 @@ func (d *Domain) Matches(host string) bool {
 // cut splits "/a/b/c" into "a" and "/b/c"; a lone trailing slash is dropped.
 func cut(path string) (first, rest string) {
 	path = strings.TrimPrefix(collapse(path), "/")
-	first, rest, ok := strings.Cut(path, "/")
-	if ok {
-		rest = trim("/" + rest)
+	i := strings.IndexByte(path, '/')
+	if i < 0 {
+		return path, ""
 	}
-	return first, rest
+	return path[:i], trim(path[i:])
 }
 
 func trim(path string) string {

@@ -61,3 +61,31 @@ func TestWebSocketURLIsShortWhileUnique(t *testing.T) {
 		t.Fatal(got)
 	}
 }
+
+func TestHostName(t *testing.T) {
+	for in, want := range map[string]string{
+		"": "", "LocalHost": "localhost", "a.b:80": "a.b", "a.b.:80": "a.b", "[::1]:80": "::1", "[::1]": "[::1]", "::1": "::1", ":80": "", "a:": "a",
+		"[": "[", "[]:1": "", "a:b:c": "a:b:c", "[x:1": "[x:1",
+	} {
+		if got := HostName(in); got != want {
+			t.Errorf("%q: %q, want %q", in, got, want)
+		}
+	}
+}
+
+// Every handshake and every callback is located: that allocates nothing.
+func TestLocateDoesNotAllocate(t *testing.T) {
+	a := app()
+	for _, c := range [][2]string{
+		{"localhost:3001", "/Prod"}, {"127.0.0.1:3001", "/Prod/@connections/abc="}, {"k3v9x1m2qz.execute-api.eu-west-1.amazonaws.com", "/dev"},
+		{"ws.example.test", "/chat"}, {"localhost", "/abcdefghij/dev"},
+	} {
+		if n := testing.AllocsPerRun(100, func() {
+			if _, ok := a.Locate(c[0], c[1]); !ok {
+				t.Fatal(c)
+			}
+		}); n > 0 {
+			t.Errorf("%v: %v allocations", c, n)
+		}
+	}
+}

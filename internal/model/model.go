@@ -87,8 +87,30 @@ type Route struct {
 	ModelSelectionExpression string
 	RequestModels            map[string]string // selection key → Model.Name
 	RequestParameters        map[string]bool   // "route.request.querystring.x" → required
+	Channel                  *Channel          // nil: none
 	Pos                      Pos
 }
+
+// Channel is what a message on a route does with a channel (Metadata: Livegate:
+// Channel: on the route, which AWS ignores). It happens before the integration, if
+// there is one, and needs none.
+type Channel struct {
+	Action ChannelAction
+	// Name is the channel, a selection expression whose variables are
+	// ${request.body.…} and ${context.…}. Each must be there, and stands for one
+	// segment or a part of one.
+	Name string
+	Pos  Pos
+}
+
+// ChannelAction is one of three.
+type ChannelAction string
+
+const (
+	Join    ChannelAction = "Join"    // subscribe the sender
+	Leave   ChannelAction = "Leave"   // undo it
+	Publish ChannelAction = "Publish" // send the message, as it came, to all subscribers
+)
 
 // IntegrationType is what kind of back end a route has.
 type IntegrationType string

@@ -2,11 +2,14 @@ package registry
 
 import (
 	"context"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
+	"unique"
 
 	"github.com/livegate/livegate/internal/fault"
+	"github.com/livegate/livegate/internal/id"
 )
 
 type state uint8
@@ -26,114 +29,194 @@ const (
 	disconnect
 )
 
-// entry is one connection.
-type entry struct {
-	info Info // static after Begin
+// Entry is one connection as the registry keeps it, to be embedded in what its
+// owner keeps: 96 bytes, of which no part is allocated apart once $connect is over.
+type Entry struct {
+	// static after Init
+	scope *Scope
+	agent unique.Handle[string]
+	peer  [16]byte // As16 of the address
+	since int64    // Unix milliseconds
+
+	next *Entry // guarded by the shard's mu
 
 	// guarded by mu
-	mu    sync.Mutex
-	state state
-	link  Link       // set by open
+	mu      sync.Mutex
+	link    Link     // set by open
+	waiting *waiting // what is held; nil most of the time
+	state   state
+
+	id id.Conn // static after Init
+}
+
+// waiting is what is held for a connection while its $connect runs.
+type waiting struct {
 	held  []*request // in order of arrival
 	bytes int
 }
 
-// request is one call, held or direct.
+// request is one held call.
 type request struct {
 	kind kind
 	data []byte
-	done chan error // made when held; buffered, so that nobody waits to answer
+	done chan error // buffered, so that nobody waits to answer
 }
 
-func (e *entry) isOpen() bool {
+// Init sets what never changes.
+func (e *Entry) Init(c id.Conn, info Info) {
+	e.id, e.scope = c, info.Scope
+	e.peer, e.since = info.SourceIP.As16(), info.ConnectedAt.UnixMilli()
+	if info.UserAgent != "" {
+		e.agent = unique.Make(info.UserAgent)
+	}
+}
+
+// ID is the connection's id.
+func (e *Entry) ID() id.Conn { return e.id }
+
+// ConnectedAt is in Unix milliseconds.
+func (e *Entry) ConnectedAt() int64 { return e.since }
+
+// SourceIP is the client's address, of IPv4 clients in its short form.
+func (e *Entry) SourceIP() netip.Addr { return netip.AddrFrom16(e.peer).Unmap() }
+
+// UserAgent is the client's User-Agent; "" without one.
+func (e *Entry) UserAgent() string {
+	if e.agent == (unique.Handle[string]{}) {
+		return ""
+	}
+	return e.agent.Value()
+}
+
+// Link is what Open was given. Only the owner may ask, and only after Open
+// returned: nothing guards it then, because nothing changes it.
+func (e *Entry) Link() Link { return e.link }
+
+// Info is what Init was given.
+func (e *Entry) Info() Info {
+	return Info{Scope: e.scope, SourceIP: e.SourceIP(), UserAgent: e.UserAgent(), ConnectedAt: time.UnixMilli(e.since)}
+}
+
+func (e *Entry) isOpen() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.state == open || e.state == draining
 }
 
 // do runs or holds a request and returns the link it ran on.
-func (e *entry) do(ctx context.Context, cfg *Config, q *request, inConnect bool) (Link, error) {
+func (e *Entry) do(ctx context.Context, r *Registry, t *Target, k kind, data []byte) (Link, error) {
 	e.mu.Lock()
 	switch {
-	case e.state == closed, e.state == pending && inConnect:
+	case e.state == closed, e.state == pending && t.InConnect:
 		e.mu.Unlock()
-		return nil, gone()
+		r.stats.gone.Add(1)
+		return nil, errGone
 	case e.state == open:
 		l := e.link
-		if q.kind == disconnect {
+		if k == disconnect {
 			e.state = closed
 		}
 		e.mu.Unlock()
-		return l, q.run(l)
-	case len(e.held) >= cfg.HeldPosts || e.bytes+len(q.data) > cfg.HeldBytes:
+		return l, r.run(l, k, data)
+	case t.NoWait:
+		e.mu.Unlock()
+		return nil, ErrPending
+	}
+	w := e.waiting
+	if w == nil {
+		w = &waiting{}
+		e.waiting = w
+	}
+	if len(w.held) >= r.cfg.HeldPosts || w.bytes+len(data) > r.cfg.HeldBytes {
 		draining := e.state == draining
 		e.mu.Unlock()
 		if draining {
 			return nil, fault.New(fault.Throttled, "the connection is still taking what was held during its handshake")
 		}
-		return nil, gone()
+		r.stats.gone.Add(1)
+		return nil, errGone
 	}
-	q.done = make(chan error, 1)
-	e.held = append(e.held, q)
-	e.bytes += len(q.data)
+	q := &request{kind: k, data: data, done: make(chan error, 1)}
+	w.held = append(w.held, q)
+	w.bytes += len(data)
 	e.mu.Unlock()
-	return e.wait(ctx, cfg, q)
+	r.stats.held.Add(1)
+	r.stats.heldTotal.Add(1)
+	defer r.stats.held.Add(-1)
+	return e.wait(ctx, r, q)
 }
 
 // wait blocks until a held request was delivered, refused, or has waited enough.
-func (e *entry) wait(ctx context.Context, cfg *Config, q *request) (Link, error) {
+func (e *Entry) wait(ctx context.Context, r *Registry, q *request) (Link, error) {
 	// Not on a scaled clock: $connect runs at true speed, and an early 410 makes
 	// applications delete rows.
-	timer := time.NewTimer(cfg.HeldWait)
+	timer := time.NewTimer(r.cfg.HeldWait)
 	defer timer.Stop()
 	var err error
 	select {
 	case err = <-q.done:
-		return e.link, err // written before done was answered
+		return e.delivered(err)
 	case <-timer.C:
-		err = gone()
+		err = errGone
 	case <-ctx.Done():
 		err = &fault.Error{Kind: fault.Unavailable, Msg: "the caller gave up waiting for the handshake", Err: context.Cause(ctx)}
 	}
 	if e.withdraw(q) {
+		r.stats.heldExpired.Add(1)
 		return nil, err
 	}
 	// Too late: somebody is delivering it at this moment, which never blocks.
-	err = <-q.done
-	return e.link, err
+	return e.delivered(<-q.done)
 }
 
-func (e *entry) withdraw(q *request) bool {
+// delivered is the answer of a request that Open or Remove took. Without an error
+// it was Open, which had set the link before.
+func (e *Entry) delivered(err error) (Link, error) {
+	if err != nil {
+		return nil, err
+	}
+	return e.link, nil
+}
+
+func (e *Entry) withdraw(q *request) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	i := slices.Index(e.held, q)
+	w := e.waiting
+	if w == nil {
+		return false
+	}
+	i := slices.Index(w.held, q)
 	if i < 0 {
 		return false
 	}
-	e.held = slices.Delete(e.held, i, i+1)
-	e.bytes -= len(q.data)
+	w.held = slices.Delete(w.held, i, i+1)
+	w.bytes -= len(q.data)
 	return true
 }
 
-// open delivers what is held, in order. Requests that arrive meanwhile queue up
-// behind: were they sent at once, a second post could overtake a first one that
-// is still held.
-func (e *entry) open(l Link) {
+// Open gives a connection its link, right after the 101, and delivers what was
+// held for it, in order. A connection that was removed meanwhile stays removed.
+//
+// Requests that arrive meanwhile queue up behind: were they sent at once, a second
+// post could overtake a first one that is still held.
+func (r *Registry) Open(e *Entry, l Link) {
 	e.mu.Lock()
+	e.link = l
 	if e.state != pending {
 		e.mu.Unlock()
 		return
 	}
-	e.state, e.link = draining, l
-	for e.state == draining && len(e.held) > 0 {
-		q := e.held[0]
-		e.held = e.held[1:]
-		e.bytes -= len(q.data)
+	e.state = draining
+	for e.state == draining && e.waiting != nil && len(e.waiting.held) > 0 {
+		w := e.waiting
+		q := w.held[0]
+		w.held = w.held[1:]
+		w.bytes -= len(q.data)
 		if q.kind == disconnect {
 			e.state = closed
 		}
 		e.mu.Unlock()
-		q.done <- q.run(l)
+		q.done <- r.run(l, q.kind, q.data)
 		e.mu.Lock()
 	}
 	if e.state == draining {
@@ -144,7 +227,7 @@ func (e *entry) open(l Link) {
 	refuse(rest)
 }
 
-func (e *entry) remove() {
+func (e *Entry) remove() {
 	e.mu.Lock()
 	e.state = closed
 	rest := e.take()
@@ -152,28 +235,35 @@ func (e *entry) remove() {
 	refuse(rest)
 }
 
-func (e *entry) take() []*request {
-	rest := e.held
-	e.held, e.bytes = nil, 0
-	return rest
+// take needs mu.
+func (e *Entry) take() []*request {
+	w := e.waiting
+	if w == nil {
+		return nil
+	}
+	e.waiting = nil
+	return w.held
 }
 
 func refuse(held []*request) {
 	for _, q := range held {
-		q.done <- gone()
+		q.done <- errGone
 	}
 }
 
 // run performs a request on a link.
-func (q *request) run(l Link) error {
-	switch q.kind {
+func (r *Registry) run(l Link, k kind, data []byte) error {
+	switch k {
 	case post:
-		if err := l.Send(q.data); err != nil {
+		if err := l.Send(data); err != nil {
 			if fault.Is(err, fault.Throttled) {
+				r.stats.throttled.Add(1)
 				return &fault.Error{Kind: fault.Throttled, Msg: "the client's receive buffer is full", Err: err}
 			}
+			r.stats.gone.Add(1)
 			return &fault.Error{Kind: fault.Gone, Msg: "the connection is closing", Err: err}
 		}
+		r.stats.delivered.Add(1)
 		l.Touch()
 	case disconnect:
 		l.Close(deleteCode, deleteReason)

@@ -17,14 +17,17 @@
 //     callers race, as on AWS.
 //
 // A Link is called without any lock held. Post blocks only while its connection
-// is pending; Open delivers held posts before it returns. Errors are of kind
-// fault.Gone, fault.Throttled (the client's send queue is full) or
-// fault.Unavailable (the caller's context ended first).
+// is pending, and not at all when Target.NoWait is set; Open delivers held posts
+// before it returns. Errors are of kind fault.Gone, fault.Throttled (the client's
+// send queue is full) or fault.Unavailable (the caller's context ended first).
+//
+// An idle connection costs what [Entry] takes, which its owner embeds in a struct
+// of its own, and about twelve bytes of table. Equal user agents are kept once.
 package registry
 
 import (
 	"context"
-	"sync"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -32,7 +35,8 @@ import (
 	"github.com/livegate/livegate/internal/id"
 )
 
-// Link is one client's transport. Send queues a text message and never blocks.
+// Link is one client's transport. Send queues a text message and never blocks; it
+// does not keep text.
 type Link interface {
 	Send(text []byte) error
 	Close(code int, reason string)
@@ -40,11 +44,16 @@ type Link interface {
 	Touch() // outbound traffic: the idle timer starts over
 }
 
+// Scope is the stage a connection is on. One value is shared by all of a stage's
+// connections.
+type Scope struct{ APIID, Stage string }
+
 // Info is what is known of a connection.
 type Info struct {
-	APIID, Stage        string
-	SourceIP, UserAgent string
-	ConnectedAt         time.Time
+	Scope       *Scope // not nil
+	SourceIP    netip.Addr
+	UserAgent   string
+	ConnectedAt time.Time // kept to the millisecond
 }
 
 // Status is what GET @connections shows.
@@ -59,6 +68,23 @@ type Item struct {
 	Info Info
 	Open bool // false while $connect runs
 }
+
+// Target is the connection a caller means, and on what terms.
+type Target struct {
+	APIID, Stage string
+	Conn         id.Conn
+	// InConnect says that the caller is that connection's own $connect, or
+	// something it waits for.
+	InConnect bool
+	// NoWait refuses with ErrPending what would be held, for callers that must not
+	// block.
+	NoWait bool
+}
+
+// ErrPending answers a NoWait call on a connection whose $connect still runs.
+var ErrPending = fault.New(fault.Unavailable, "the connection is not open yet")
+
+var errGone = fault.New(fault.Gone, "the connection is gone")
 
 // Config of a registry. Zero values mean the defaults.
 type Config struct {
@@ -75,19 +101,12 @@ const (
 	deleteReason = "Connection Closed Normally"
 )
 
-// shards spreads the map's locks; a power of two.
-const shards = 64
-
 // Registry is safe for concurrent use.
 type Registry struct {
 	cfg    Config // static after New
 	count  atomic.Int64
+	stats  counters
 	shards [shards]shard
-}
-
-type shard struct {
-	mu    sync.RWMutex
-	conns map[id.Conn]*entry
 }
 
 // New returns an empty registry.
@@ -101,92 +120,68 @@ func New(cfg Config) *Registry {
 	if cfg.HeldWait <= 0 {
 		cfg.HeldWait = 2 * time.Second
 	}
-	r := &Registry{cfg: cfg}
-	for i := range r.shards {
-		r.shards[i].conns = make(map[id.Conn]*entry)
-	}
-	return r
+	return &Registry{cfg: cfg}
 }
 
 // Node is the key that this registry's connection ids carry.
 func (r *Registry) Node() id.NodeKey { return r.cfg.Node }
 
-// shard picks by the last byte, which is random in every id.
-func (r *Registry) shard(c id.Conn) *shard { return &r.shards[c[id.Size-1]%shards] }
-
-func (r *Registry) find(c id.Conn) *entry {
-	if c.Node() != r.cfg.Node {
+func (r *Registry) find(t *Target) *Entry {
+	if t.Conn.Node() != r.cfg.Node {
 		return nil
 	}
-	s := r.shard(c)
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.conns[c]
-}
-
-// Begin enters a connection whose $connect is about to run.
-func (r *Registry) Begin(c id.Conn, info Info) {
-	s := r.shard(c)
-	s.mu.Lock()
-	s.conns[c] = &entry{info: info}
-	s.mu.Unlock()
-	r.count.Add(1)
-}
-
-// Open gives a pending connection its link, right after the 101, and delivers
-// what was held for it. A connection that was removed meanwhile stays removed.
-func (r *Registry) Open(c id.Conn, l Link) {
-	if e := r.find(c); e != nil {
-		e.open(l)
+	e := r.shard(&t.Conn).find(&t.Conn)
+	if e == nil || e.scope.APIID != t.APIID || e.scope.Stage != t.Stage {
+		return nil
 	}
+	return e
+}
+
+// Begin enters a connection whose $connect is about to run. Init came before.
+func (r *Registry) Begin(e *Entry) {
+	r.shard(&e.id).add(e)
+	r.count.Add(1)
+	r.stats.begun.Add(1)
 }
 
 // Remove forgets a connection; what is held for it is answered Gone.
-func (r *Registry) Remove(c id.Conn) {
-	s := r.shard(c)
-	s.mu.Lock()
-	e := s.conns[c]
-	delete(s.conns, c)
-	s.mu.Unlock()
-	if e != nil {
+func (r *Registry) Remove(e *Entry) {
+	if r.shard(&e.id).remove(e) {
 		r.count.Add(-1)
 		e.remove()
 	}
 }
 
-// Post sends one text message to a connection. inConnect says that the caller is
-// that connection's own $connect, or something it waits for.
-func (r *Registry) Post(ctx context.Context, apiID, stage string, c id.Conn, data []byte, inConnect bool) error {
-	_, err := r.do(ctx, apiID, stage, c, &request{kind: post, data: data}, inConnect)
+// Post sends one text message to a connection.
+func (r *Registry) Post(ctx context.Context, t Target, data []byte) error {
+	_, _, err := r.do(ctx, &t, post, data)
 	return err
 }
 
 // Inspect returns a connection's status.
-func (r *Registry) Inspect(ctx context.Context, apiID, stage string, c id.Conn, inConnect bool) (Status, error) {
-	l, err := r.do(ctx, apiID, stage, c, &request{kind: inspect}, inConnect)
+func (r *Registry) Inspect(ctx context.Context, t Target) (Status, error) {
+	e, l, err := r.do(ctx, &t, inspect, nil)
 	if err != nil {
 		return Status{}, err
 	}
-	e := r.find(c)
-	if e == nil {
-		return Status{}, gone()
-	}
-	return Status{Info: e.info, LastActive: l.LastActive()}, nil
+	return Status{Info: e.Info(), LastActive: l.LastActive()}, nil
 }
 
 // Disconnect closes a connection with 1000 "Connection Closed Normally". From
 // then on it is Gone for every caller.
-func (r *Registry) Disconnect(ctx context.Context, apiID, stage string, c id.Conn, inConnect bool) error {
-	_, err := r.do(ctx, apiID, stage, c, &request{kind: disconnect}, inConnect)
+func (r *Registry) Disconnect(ctx context.Context, t Target) error {
+	_, _, err := r.do(ctx, &t, disconnect, nil)
 	return err
 }
 
-func (r *Registry) do(ctx context.Context, apiID, stage string, c id.Conn, q *request, inConnect bool) (Link, error) {
-	e := r.find(c)
-	if e == nil || e.info.APIID != apiID || e.info.Stage != stage {
-		return nil, gone()
+func (r *Registry) do(ctx context.Context, t *Target, k kind, data []byte) (*Entry, Link, error) {
+	e := r.find(t)
+	if e == nil {
+		r.stats.gone.Add(1)
+		return nil, nil, errGone
 	}
-	return e.do(ctx, &r.cfg, q, inConnect)
+	l, err := e.do(ctx, r, t, k, data)
+	return e, l, err
 }
 
 // Count is the number of connections, pending ones included.
@@ -195,21 +190,57 @@ func (r *Registry) Count() int { return int(r.count.Load()) }
 // List returns the connections of a stage in no particular order.
 func (r *Registry) List(apiID, stage string) []Item {
 	var out []Item
-	for i := range r.shards {
-		s := &r.shards[i]
-		s.mu.RLock()
-		entries := make(map[id.Conn]*entry)
-		for c, e := range s.conns {
-			if e.info.APIID == apiID && e.info.Stage == stage {
-				entries[c] = e
-			}
-		}
-		s.mu.RUnlock()
-		for c, e := range entries {
-			out = append(out, Item{ID: c, Info: e.info, Open: e.isOpen()})
-		}
+	for _, e := range r.of(apiID, stage) {
+		out = append(out, Item{ID: e.id, Info: e.Info(), Open: e.isOpen()})
 	}
 	return out
 }
 
-func gone() error { return fault.New(fault.Gone, "the connection is gone") }
+// Close closes every connection of a stage that has its link, and says how many.
+// Those whose $connect still runs are left to their owner.
+func (r *Registry) Close(apiID, stage string, code int, reason string) (n int) {
+	for _, e := range r.of(apiID, stage) {
+		e.mu.Lock()
+		l := e.link
+		e.mu.Unlock()
+		if l != nil {
+			l.Close(code, reason)
+			n++
+		}
+	}
+	return n
+}
+
+func (r *Registry) of(apiID, stage string) []*Entry {
+	var out []*Entry
+	for i := range r.shards {
+		out = r.shards[i].collect(out, apiID, stage)
+	}
+	return out
+}
+
+// Stats is a snapshot of a registry's counters; those that are not marked only
+// grow.
+type Stats struct {
+	Connections int64 // now, pending ones included
+	Held        int64 // requests waiting for a 101 now
+	Begun       int64 // connections entered
+	HeldTotal   int64 // requests that waited for a 101
+	HeldExpired int64 // of those, answered without having been delivered
+	Delivered   int64 // messages queued for a client
+	Throttled   int64 // messages refused because the client's queue was full
+	Gone        int64 // requests for connections that are not here
+}
+
+type counters struct {
+	held, begun, heldTotal, heldExpired, delivered, throttled, gone atomic.Int64
+}
+
+// Stats returns the counters now.
+func (r *Registry) Stats() Stats {
+	c := &r.stats
+	return Stats{
+		Connections: r.count.Load(), Held: c.held.Load(), Begun: c.begun.Load(), HeldTotal: c.heldTotal.Load(),
+		HeldExpired: c.heldExpired.Load(), Delivered: c.delivered.Load(), Throttled: c.throttled.Load(), Gone: c.gone.Load(),
+	}
+}

@@ -163,6 +163,38 @@ func (e *Expr) Append(dst []byte, vars *Vars) (out []byte, ok bool) {
 	return dst, true
 }
 
+// AppendFit is Append for texts in which every variable must be there and have a
+// value that fits accepts. bad names the first that does not, and is "" otherwise.
+func (e *Expr) AppendFit(dst []byte, vars *Vars, fits func(value []byte) bool) (out []byte, bad string) {
+	if e.UsesBody() && !validJSON(vars.Body) {
+		return dst, "request.body"
+	}
+	for i := range e.parts {
+		p := &e.parts[i]
+		if p.literal != "" {
+			dst = append(dst, p.literal...)
+			continue
+		}
+		from := len(dst)
+		var found bool
+		if dst, found = p.v.append(dst, vars); !found || !fits(dst[from:]) {
+			return dst, p.v.text
+		}
+	}
+	return dst, ""
+}
+
+// Variables are the names of the expression's variables, as written but without $
+// and braces: "request.body.action".
+func (e *Expr) Variables() (names []string) {
+	for i := range e.parts {
+		if e.parts[i].literal == "" {
+			names = append(names, e.parts[i].v.text)
+		}
+	}
+	return names
+}
+
 // cutVariable splits "$name.path…" or "${name.path}…" off the front of s and says
 // how many bytes it took.
 func cutVariable(s string) (name string, n int, err error) {

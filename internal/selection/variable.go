@@ -46,6 +46,7 @@ const rootNames = "request.body.…, request.header.…, request.querystring.…
 
 // variable is one compiled variable: a root and a name or a path below it.
 type variable struct {
+	text string // as written, without $ and braces
 	root root
 	name string // header, parameter, context path, stage variable
 	path path   // bodies
@@ -57,7 +58,7 @@ func compileVariable(text string) (variable, error) {
 		if !ok || (rest != "" && rest[0] != '.' && rest[0] != '[') {
 			continue
 		}
-		v := variable{root: r.root}
+		v := variable{text: text, root: r.root}
 		if rest == "" {
 			if !r.bare {
 				return v, fmt.Errorf("%q needs a name after it, such as %s.name", text, r.prefix)

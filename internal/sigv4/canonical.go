@@ -23,8 +23,8 @@ func escape(b []byte, s string, slash bool) []byte {
 	return b
 }
 
-// paths are the canonical paths that a request with this path can have been
-// signed with.
+// appendPath appends the canonical path of a path as sent, or, folded, of what it
+// is with runs of slashes made one.
 //
 // Worked example, a callback to connection "X=": SDKs send
 // "/dev/@connections/X%3D" and sign "/dev/%40connections/X%253D". An endpoint
@@ -34,18 +34,14 @@ func escape(b []byte, s string, slash bool) []byte {
 //
 // Dot segments are never resolved: a router that does not resolve them would
 // see another path than the one that was signed.
-func paths(raw, service string) []string {
+func appendPath(b []byte, raw, service string) []byte {
 	if raw == "" {
 		raw = "/"
 	}
 	if s3(service) {
-		return []string{escapeOnce(raw)}
+		return append(b, escapeOnce(raw)...)
 	}
-	out := []string{string(escape(nil, raw, true))}
-	if folded := fold(raw); folded != raw {
-		out = append(out, string(escape(nil, folded, true)))
-	}
-	return out
+	return escape(b, raw, true)
 }
 
 // s3 reports whether a service signs its path as sent, encoded once.
@@ -118,49 +114,47 @@ func canonicalQuery(raw string) (string, error) {
 	return b.String(), nil
 }
 
-// canonicalHeaders is the header block: one "name:value\n" per signed header.
-func (s *Signature) canonicalHeaders(r *Request, host string) (string, error) {
-	var b strings.Builder
+// appendHeaders appends the header block: one "name:value\n" per signed header.
+func (s *Signature) appendHeaders(b []byte, r *Request, host string) ([]byte, error) {
 	for _, name := range s.SignedHeaders {
-		b.WriteString(name)
-		b.WriteByte(':')
-		switch values := r.Header.Values(name); {
-		case name == "host":
-			writeFolded(&b, host)
-		case name == "content-length" && len(values) == 0 && r.Length >= 0:
-			b.WriteString(strconv.FormatInt(r.Length, 10))
-		case len(values) == 0:
-			return "", invalid("The signed header '" + printable(name) + "' is not in the request.")
-		default:
-			for i, v := range values {
-				if i > 0 {
-					b.WriteByte(',')
-				}
-				writeFolded(&b, v)
-			}
+		b = append(append(b, name...), ':')
+		if name == "host" {
+			b = append(appendFolded(b, host), '\n')
+			continue
 		}
-		b.WriteByte('\n')
-	}
-	return b.String(), nil
-}
-
-// writeFolded trims a value and makes runs of spaces one.
-func writeFolded(b *strings.Builder, v string) {
-	v = strings.Trim(v, " \t")
-	if !strings.Contains(v, "  ") {
-		b.WriteString(v)
-		return
-	}
-	space := false
-	for i := range len(v) {
-		if v[i] == ' ' {
-			if space {
+		n := 0
+		for i := range r.Header {
+			f := &r.Header[i]
+			if len(f.Name) != len(name) || !strings.EqualFold(f.Name, name) {
 				continue
 			}
-			space = true
-		} else {
-			space = false
+			if n++; n > 1 {
+				b = append(b, ',')
+			}
+			b = appendFolded(b, f.Value)
 		}
-		b.WriteByte(v[i])
+		switch {
+		case n > 0:
+		case name == "content-length" && r.Length >= 0:
+			b = strconv.AppendInt(b, r.Length, 10)
+		default:
+			return b, invalid("The signed header '" + printable(name) + "' is not in the request.")
+		}
+		b = append(b, '\n')
 	}
+	return b, nil
+}
+
+// appendFolded trims a value and makes runs of spaces one.
+func appendFolded(b []byte, v string) []byte {
+	v = strings.Trim(v, " \t")
+	space := false
+	for i := range len(v) {
+		if v[i] == ' ' && space {
+			continue
+		}
+		space = v[i] == ' '
+		b = append(b, v[i])
+	}
+	return b
 }

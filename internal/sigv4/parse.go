@@ -26,20 +26,38 @@ const maxSignedHeaders = 100
 // there is none, TypeIncomplete when there is one that cannot be read. Whether
 // the signature is right is for [Signature.Verify].
 func Parse(header http.Header, rawQuery string) (*Signature, error) {
-	auth := header.Values("Authorization")
-	presigned := strings.Contains(rawQuery, queryAlgorithm) || strings.Contains(rawQuery, querySignature)
-	switch {
-	case len(auth) > 1:
-		return nil, incomplete("The request has more than one Authorization header.")
-	case len(auth) == 1 && strings.HasPrefix(auth[0], "AWS4-"):
-		if presigned && queryHas(rawQuery, querySignature) {
-			return nil, incomplete("The request is signed twice: in the Authorization header and in the query string.")
+	var room [4]Field
+	fields := room[:0]
+	for _, name := range []string{"Authorization", "X-Amz-Date", "Date", "X-Amz-Security-Token"} {
+		for _, v := range header.Values(name) {
+			fields = append(fields, Field{name, v})
 		}
-		return parseHeader(auth[0], header)
-	case presigned:
-		return parseQuery(rawQuery)
 	}
-	return nil, errMissing()
+	s := &Signature{}
+	if err := s.Read(fields, rawQuery); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Read is Parse into a signature that may have been used before, for callers that
+// read many. Its strings are parts of those it was given.
+func (s *Signature) Read(header Fields, rawQuery string) error {
+	*s = Signature{SignedHeaders: s.SignedHeaders[:0]}
+	auth, n := header.get("Authorization")
+	presigned := rawQuery != "" && (strings.Contains(rawQuery, queryAlgorithm) || strings.Contains(rawQuery, querySignature))
+	switch {
+	case n > 1:
+		return incomplete("The request has more than one Authorization header.")
+	case n == 1 && strings.HasPrefix(auth, "AWS4-"):
+		if presigned && queryHas(rawQuery, querySignature) {
+			return incomplete("The request is signed twice: in the Authorization header and in the query string.")
+		}
+		return s.readHeader(auth, header)
+	case presigned:
+		return s.readQuery(rawQuery)
+	}
+	return errMissing()
 }
 
 // queryHas reports whether the query holds a parameter, undecodable ones aside.
@@ -48,71 +66,85 @@ func queryHas(rawQuery, name string) bool {
 	return q.Has(name)
 }
 
-// parseHeader reads "AWS4-HMAC-SHA256 Credential=…, SignedHeaders=…, Signature=…".
+// readHeader reads "AWS4-HMAC-SHA256 Credential=…, SignedHeaders=…, Signature=…".
 // Separators are commas with or without spaces; order does not matter.
-func parseHeader(auth string, header http.Header) (*Signature, error) {
+func (s *Signature) readHeader(auth string, header Fields) error {
 	algorithm, rest, _ := strings.Cut(auth, " ")
 	if algorithm != Algorithm {
-		return nil, incomplete("Unsupported AWS 'algorithm': '" + printable(algorithm) + "'; only " + Algorithm + " is supported.")
+		return incomplete("Unsupported AWS 'algorithm': '" + printable(algorithm) + "'; only " + Algorithm + " is supported.")
 	}
-	s := &Signature{}
-	seen := map[string]string{}
-	for part := range strings.SplitSeq(rest, ",") {
+	var credential, signature, signed string
+	others := false
+	for more := true; more; {
+		var part string
+		part, rest, more = strings.Cut(rest, ",")
 		name, value, ok := strings.Cut(strings.TrimSpace(part), "=")
 		if !ok || value == "" {
-			return nil, incomplete("Authorization header has a part that is not Name=Value: '" + printable(part) + "'.")
+			return incomplete("Authorization header has a part that is not Name=Value: '" + printable(part) + "'.")
 		}
-		if _, dup := seen[name]; dup {
-			return nil, incomplete("Authorization header has '" + printable(name) + "' twice.")
+		var to *string
+		switch name {
+		case "Credential":
+			to = &credential
+		case "Signature":
+			to = &signature
+		case "SignedHeaders":
+			to = &signed
+		default:
+			others = true
+			continue
 		}
-		seen[name] = value
+		if *to != "" {
+			return incomplete("Authorization header has '" + printable(name) + "' twice.")
+		}
+		*to = value
 	}
-	for _, name := range []string{"Credential", "Signature", "SignedHeaders"} {
-		if seen[name] == "" {
-			return nil, incomplete("Authorization header requires '" + name + "' parameter.")
+	for _, p := range [...]struct{ name, value string }{{"Credential", credential}, {"Signature", signature}, {"SignedHeaders", signed}} {
+		if p.value == "" {
+			return incomplete("Authorization header requires '" + p.name + "' parameter.")
 		}
 	}
-	if len(seen) != 3 {
-		return nil, incomplete("Authorization header has parameters other than Credential, SignedHeaders and Signature.")
+	if others {
+		return incomplete("Authorization header has parameters other than Credential, SignedHeaders and Signature.")
 	}
-	when := header.Get("X-Amz-Date")
+	when, _ := header.get("X-Amz-Date")
 	if when == "" {
-		when = header.Get("Date")
+		when, _ = header.get("Date")
 	}
 	if when == "" {
-		return nil, incomplete("Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.")
+		return incomplete("Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.")
 	}
-	s.Token = header.Get("X-Amz-Security-Token")
-	return s, s.fill(seen["Credential"], seen["SignedHeaders"], seen["Signature"], when)
+	s.Token, _ = header.get("X-Amz-Security-Token")
+	return s.fill(credential, signed, signature, when)
 }
 
-func parseQuery(rawQuery string) (*Signature, error) {
+func (s *Signature) readQuery(rawQuery string) error {
 	q, err := url.ParseQuery(rawQuery)
 	if err != nil {
-		return nil, incomplete("The query string cannot be decoded.")
+		return incomplete("The query string cannot be decoded.")
 	}
 	for _, name := range []string{queryAlgorithm, queryCredential, queryDate, querySigned, querySignature} {
 		if len(q[name]) != 1 || q[name][0] == "" {
-			return nil, incomplete("A presigned request needs the query parameter '" + name + "' exactly once.")
+			return incomplete("A presigned request needs the query parameter '" + name + "' exactly once.")
 		}
 	}
 	for _, name := range []string{queryExpires, queryToken} {
 		if len(q[name]) > 1 {
-			return nil, incomplete("A presigned request may have the query parameter '" + name + "' only once.")
+			return incomplete("A presigned request may have the query parameter '" + name + "' only once.")
 		}
 	}
 	if q.Get(queryAlgorithm) != Algorithm {
-		return nil, incomplete("Unsupported AWS 'algorithm': '" + printable(q.Get(queryAlgorithm)) + "'; only " + Algorithm + " is supported.")
+		return incomplete("Unsupported AWS 'algorithm': '" + printable(q.Get(queryAlgorithm)) + "'; only " + Algorithm + " is supported.")
 	}
-	s := &Signature{Presigned: true, Token: q.Get(queryToken)}
+	s.Presigned, s.Token = true, q.Get(queryToken)
 	if v := q.Get(queryExpires); v != "" {
 		n, err := strconv.ParseUint(v, 10, 32)
 		if err != nil || n == 0 || time.Duration(n)*time.Second > MaxExpires {
-			return nil, incomplete("X-Amz-Expires must be a number of seconds between 1 and 604800.")
+			return incomplete("X-Amz-Expires must be a number of seconds between 1 and 604800.")
 		}
 		s.Expires = time.Duration(n) * time.Second
 	}
-	return s, s.fill(q.Get(queryCredential), q.Get(querySigned), q.Get(querySignature), q.Get(queryDate))
+	return s.fill(q.Get(queryCredential), q.Get(querySigned), q.Get(querySignature), q.Get(queryDate))
 }
 
 // fill sets the parts that both forms share.
@@ -120,9 +152,13 @@ func (s *Signature) fill(credential, signed, signature, when string) error {
 	if err := s.Credential.parse(credential); err != nil {
 		return err
 	}
-	s.SignedHeaders = strings.Split(signed, ";")
-	if len(s.SignedHeaders) > maxSignedHeaders {
+	if strings.Count(signed, ";") >= maxSignedHeaders {
 		return incomplete("SignedHeaders names more than 100 headers.")
+	}
+	for rest, more := signed, true; more; {
+		var name string
+		name, rest, more = strings.Cut(rest, ";")
+		s.SignedHeaders = append(s.SignedHeaders, name)
 	}
 	for i, name := range s.SignedHeaders {
 		if !token(name) || name != strings.ToLower(name) {
@@ -143,7 +179,8 @@ func (s *Signature) fill(credential, signed, signature, when string) error {
 		return incomplete("Date must be in ISO-8601 'basic format'. Got '" + printable(when) + "'. See http://en.wikipedia.org/wiki/ISO_8601")
 	}
 	s.Time = at
-	if s.Date != at.Format(dateFormat) {
+	var day [len(dateFormat)]byte
+	if s.Date != string(at.AppendFormat(day[:0], dateFormat)) {
 		return invalid("Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: '" +
 			s.Date + "' != '" + at.Format(dateFormat) + "', from '" + printable(when) + "'.")
 	}
@@ -153,8 +190,12 @@ func (s *Signature) fill(credential, signed, signature, when string) error {
 // parse reads "AKID/20261122/us-east-1/dynamodb/aws4_request". Access key ids
 // may hold slashes in other schemes; on AWS they are word characters.
 func (c *Credential) parse(s string) error {
-	p := strings.Split(s, "/")
-	if len(p) != 5 || p[4] != terminator {
+	var p [5]string
+	n := strings.Count(s, "/") + 1
+	for i, rest := 0, s; i < len(p); i++ {
+		p[i], rest, _ = strings.Cut(rest, "/")
+	}
+	if n != 5 || p[4] != terminator {
 		return incomplete("Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/aws4_request, got '" + printable(s) + "'.")
 	}
 	for _, part := range p[:4] {

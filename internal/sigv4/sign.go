@@ -92,9 +92,10 @@ func (s *Signature) compute(r *http.Request, secret, hash string) string {
 	if host == "" {
 		host = r.URL.Host
 	}
-	req := &Request{Header: r.Header, Length: -1}
-	headers, _ := s.canonicalHeaders(req, host)
+	req := &Request{Method: r.Method, Header: FieldsOf(r.Header), Length: -1}
 	query, _ := canonicalQuery(r.URL.RawQuery)
-	path := paths(r.URL.EscapedPath(), s.Service)[0]
-	return s.sign(signingKey(secret, s.Date, s.Region, s.Service), r.Method, path, query, headers, hash)
+	key := signingKey(secret, s.Date, s.Region, s.Service)
+	canonical, _ := s.appendCanonical(nil, req, host, r.URL.EscapedPath(), query, []byte(hash))
+	sum := s.sign(canonical, &key)
+	return string(sum[:])
 }

@@ -18,10 +18,10 @@
 // is there (otherwise X-Amz-Target could be swapped under a valid signature), a
 // scope of another day, a body that is not the one that was hashed.
 //
-// The package keeps no state and does no I/O. It never sees whole requests it
-// does not need: callers hand it a [Request], built from an *http.Request by
-// [FromHTTP] or by hand for other transports. All functions are safe for
-// concurrent use.
+// The package does no I/O and keeps no state but what a caller's [Keys] hold. It
+// never sees whole requests it does not need: callers hand it a [Request], built
+// from an *http.Request by [FromHTTP] or by hand for other transports. All
+// functions are safe for concurrent use.
 //
 // Source: "Create a signed AWS API request", AWS IAM User Guide
 // (reference_sigv-create-signed-request).
@@ -80,13 +80,43 @@ type Signature struct {
 	Expires       time.Duration // presigned only; 0 when not given
 }
 
+// Field is one header line. Names are compared without case.
+type Field struct{ Name, Value string }
+
+// Fields are a request's header lines, repeated names in order. Host need not be
+// among them.
+type Fields []Field
+
+// FieldsOf takes a header map apart.
+func FieldsOf(h http.Header) Fields {
+	out := make(Fields, 0, len(h)+4)
+	for name, values := range h {
+		for _, v := range values {
+			out = append(out, Field{name, v})
+		}
+	}
+	return out
+}
+
+// get is the first value of a field and how many lines have it.
+func (f Fields) get(name string) (value string, n int) {
+	for i := range f {
+		if len(f[i].Name) == len(name) && strings.EqualFold(f[i].Name, name) {
+			if n++; n == 1 {
+				value = f[i].Value
+			}
+		}
+	}
+	return value, n
+}
+
 // Request is the part of an HTTP request that a signature covers.
 type Request struct {
 	Method   string
-	Host     string      // as sent, with its port
-	Path     string      // as sent: still percent-encoded, without the query
-	RawQuery string      // as sent, without "?"
-	Header   http.Header // Host is taken from the field above
+	Host     string // as sent, with its port
+	Path     string // as sent: still percent-encoded, without the query
+	RawQuery string // as sent, without "?"
+	Header   Fields // Host is taken from the field above
 	Body     []byte
 	// Length is the Content-Length, for headers maps that do not hold it.
 	// -1 means unknown.
@@ -107,7 +137,7 @@ func FromHTTP(r *http.Request, body []byte) *Request {
 	}
 	return &Request{
 		Method: r.Method, Host: host, Path: path, RawQuery: query,
-		Header: r.Header, Body: body, Length: r.ContentLength,
+		Header: FieldsOf(r.Header), Body: body, Length: r.ContentLength,
 	}
 }
 

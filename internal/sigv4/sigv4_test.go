@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -190,7 +191,7 @@ func TestSkew(t *testing.T) {
 func TestHostMayBeSignedWithoutPort(t *testing.T) {
 	for _, host := range []string{"localhost:3001", "[::1]:3001"} {
 		r, _ := http.NewRequest("GET", "http://x/", nil)
-		r.Host = hosts(host)[1]
+		r.Host = withoutPort(host)
 		Sign(r, nil, Key{ID: "A", Secret: secret}, Scope{"r", "s"}, noon)
 		r.Host = host
 		if err := verify(r, nil, secret, noon); err != nil {
@@ -406,11 +407,75 @@ func FuzzParse(f *testing.F) {
 		if !hex64(s.Signature) || !slices.IsSorted(s.SignedHeaders) || s.AccessKeyID == "" || s.Date != s.Time.Format(dateFormat) {
 			t.Fatalf("accepted %+v", s)
 		}
-		r := &Request{Method: "GET", Host: "h", Path: "/", RawQuery: query, Header: h}
+		r := &Request{Method: "GET", Host: "h", Path: "/", RawQuery: query, Header: FieldsOf(h)}
 		if s.Verify(r, "another secret", s.Time) == nil {
 			t.Fatal("verified with a secret that did not sign")
 		}
 	})
+}
+
+// A remembered key verifies the same requests as a fresh one, and only those.
+func TestKeys(t *testing.T) {
+	var k Keys
+	r, _ := http.NewRequest("POST", "https://a.execute-api.us-east-1.amazonaws.com/dev/@connections/X-1_a%3D", nil)
+	check := func(region string, secret string) error {
+		Sign(r, nil, Key{ID: "A", Secret: "right"}, Scope{region, "execute-api"}, noon)
+		s, err := Parse(r.Header, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k.Verify(s, FromHTTP(r, nil), secret, noon)
+	}
+	for range 2 {
+		if err := check("us-east-1", "right"); err != nil {
+			t.Fatal(err)
+		}
+		if check("us-east-1", "wrong") == nil {
+			t.Fatal("verified with a secret that did not sign")
+		}
+	}
+	if len(k.derived) != 1 {
+		t.Fatalf("%d keys: one that verified nothing is kept", len(k.derived))
+	}
+	for i := range 2 * maxKeys {
+		if err := check(fmt.Sprint("region-", i), "right"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(k.derived); n > maxKeys {
+		t.Fatalf("%d keys", n)
+	}
+}
+
+func TestMacIsHMAC(t *testing.T) {
+	key := [32]byte{1, 2, 3}
+	for n := range 1000 {
+		text := bytes.Repeat([]byte{'x'}, n)
+		h := hmac.New(sha256.New, key[:])
+		h.Write(text)
+		if got := mac(&key, text); !bytes.Equal(got[:], h.Sum(nil)) {
+			t.Fatalf("%d bytes", n)
+		}
+	}
+}
+
+// BenchmarkKeys is a callback as an event loop verifies it.
+func BenchmarkKeys(b *testing.B) {
+	r, _ := http.NewRequest("POST", "https://a.execute-api.us-east-1.amazonaws.com/dev/@connections/X-1_a%3D", nil)
+	body := make([]byte, 128)
+	Sign(r, body, Key{ID: "A", Secret: secret, Token: "t"}, Scope{"us-east-1", "execute-api"}, noon)
+	req := FromHTTP(r, body)
+	var k Keys
+	var s Signature
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := s.Read(req.Header, ""); err != nil {
+			b.Fatal(err)
+		}
+		if err := k.Verify(&s, req, secret, noon); err != nil {
+			b.Fatal(err)
+		}
+	}
 }
 
 func BenchmarkVerify(b *testing.B) {

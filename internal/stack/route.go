@@ -31,6 +31,7 @@ func (b *builder) route(in *instance, r *cfn.Resource) {
 	if expr := p.str("RouteResponseSelectionExpression"); expr != "" && expr != "$default" {
 		in.report(Error, "bad-property", r, p.pos("RouteResponseSelectionExpression"), "Write $default.", "RouteResponseSelectionExpression can only be $default.")
 	}
+	rt.Channel = in.channel(r, rt.Key)
 	b.target(p, a, rt)
 	in.access(p, a, rt)
 	if rt.ModelSelectionExpression != "" || len(rt.RequestModels) > 0 {
@@ -57,6 +58,9 @@ func reserved(key string) (hint string, ok bool) {
 // target links a route with its integration.
 func (b *builder) target(p props, a *builtAPI, rt *model.Route) {
 	if !p.wrote("Target") {
+		if rt.Channel != nil {
+			return
+		}
 		p.in.report(Warning, "route-without-target", p.r, p.r.Pos, "Add `Target: !Sub integrations/${MyIntegration}`.", "The route %s has no Target: nothing runs for it.", rt.Key)
 		return
 	}
