@@ -36,7 +36,7 @@ and stops; Ctrl-C again stops at once.`,
 			if err != nil {
 				return err
 			}
-			if err := serve.apply(&cfg); err != nil {
+			if err := serve.apply(&cfg, c.getenv); err != nil {
 				return err
 			}
 			return c.dev(cmd.Context(), cfg)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/livegate/livegate/internal/app"
 	"github.com/livegate/livegate/internal/client"
+	"github.com/livegate/livegate/internal/conn"
 	"github.com/livegate/livegate/internal/fault"
 	"github.com/livegate/livegate/internal/model"
 	"github.com/livegate/livegate/internal/terminal"
@@ -99,7 +100,9 @@ func TestDevShowsStepsThenTheTableThenTheLog(t *testing.T) {
 		return nil
 	})
 	code := c.execute(t.Context(), []string{"dev", dir, "--port", "4000", "--time-scale", "60", "--map-host", "API.example.org=127.0.0.1:9000",
-		"--aws-passthrough", "s3,ses", "--allow-host", "x.example", "--no-watch", "--offline", "--parameter-overrides", "A=1", "B=2"})
+		"--aws-passthrough", "s3,ses", "--allow-host", "x.example", "--no-watch", "--offline",
+		"--management", "9090", "--pprof", "--grace", "7s", "--heartbeat", "0", "--engine", "portable",
+		"--max-connections", "100", "--max-connections-per-ip", "10", "--handshake-rate", "5.5", "--handshake-rate-per-ip", "0.5", "--parameter-overrides", "A=1", "B=2"})
 	if code != 0 {
 		t.Fatalf("exit code %d: %s", code, errs)
 	}
@@ -119,6 +122,10 @@ func TestDevShowsStepsThenTheTableThenTheLog(t *testing.T) {
 	if got.Path != dir || got.Port != 4000 || got.TimeScale != 60 || got.MapHosts["api.example.org"] != "127.0.0.1:9000" || len(got.Passthrough) != 2 ||
 		got.AllowHosts[0] != "x.example" || got.Watch || !got.Offline || got.Parameters["A"] != "1" || got.Parameters["B"] != "2" ||
 		got.Profile != "aws" || got.DataDir != filepath.Join(dir, ".livegate") || got.CacheDir == "" || got.Getenv == nil {
+		t.Errorf("the application got %+v", got)
+	}
+	if got.Management != "9090" || !got.Profiling || got.ManagementToken != "" || got.Grace != 7*time.Second || got.Heartbeat >= 0 || got.Engine != "portable" ||
+		got.Rates != (conn.Rates{Conns: 100, ConnsPerIP: 10, Handshakes: 5.5, HandshakesPerIP: 0.5}) {
 		t.Errorf("the application got %+v", got)
 	}
 }

@@ -18,7 +18,10 @@ func TestDocumentationIsComplete(t *testing.T) {
 		t.Fatal(err)
 	}
 	doc := string(text)
-	known := map[string]bool{}
+	known := map[string]bool{tokenVariable: true}
+	if !strings.Contains(doc, "`"+tokenVariable+"`") {
+		t.Errorf("%s is not documented", tokenVariable)
+	}
 	check := func(cmd *cobra.Command) {
 		for _, fs := range []*pflag.FlagSet{cmd.LocalFlags(), cmd.InheritedFlags()} {
 			fs.VisitAll(func(f *pflag.Flag) {

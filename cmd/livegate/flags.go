@@ -91,8 +91,13 @@ func (t *templateFlags) config(args []string) (app.Config, error) {
 	return cfg, err
 }
 
+// tokenVariable holds the management token: a secret, so never a flag, which
+// every process on the machine can read.
+const tokenVariable = "LIVEGATE_MANAGEMENT_TOKEN"
+
 // serveFlags are the flags of dev alone.
 type serveFlags struct {
+	operation
 	host, profile, envFile  string
 	port                    int
 	allow, mapHosts, passes []string
@@ -112,11 +117,12 @@ func (s *serveFlags) register(fs *pflag.FlagSet) {
 	fs.BoolVar(&s.noWatch, "no-watch", false, "do not reload when files change")
 	fs.StringVar(&s.profile, "profile", "aws", "limits: aws (exactly AWS's) or open")
 	fs.BoolVar(&s.local, "set-offline", false, "set IS_OFFLINE and AWS_SAM_LOCAL for functions that ask for them")
+	s.operation.register(fs)
 	variable(fs, "port", "host", "allow-host", "env-file", "offline", "map-host", "aws-passthrough", "time-scale", "no-watch", "profile", "set-offline")
 }
 
 // apply checks the flags and puts them into cfg.
-func (s *serveFlags) apply(cfg *app.Config) error {
+func (s *serveFlags) apply(cfg *app.Config, getenv func(string) string) error {
 	switch {
 	case s.port < 0 || s.port > 65535:
 		return usagef("--port %d: want 1 to 65535, or 0 for any free port", s.port)
@@ -138,7 +144,7 @@ func (s *serveFlags) apply(cfg *app.Config) error {
 	cfg.EnvFile, cfg.TimeScale, cfg.Offline = s.envFile, s.scale, s.offline
 	cfg.MapHosts, cfg.Passthrough = hosts, s.passes
 	cfg.Watch, cfg.Profile, cfg.SetOffline = !s.noWatch, s.profile, s.local
-	return nil
+	return s.operation.apply(cfg, getenv)
 }
 
 // parseMapHosts reads host=address:port entries; one text may hold several,

@@ -27,6 +27,7 @@ import (
 	"github.com/livegate/livegate/internal/client"
 	"github.com/livegate/livegate/internal/clock"
 	"github.com/livegate/livegate/internal/conn"
+	"github.com/livegate/livegate/internal/connapi"
 	"github.com/livegate/livegate/internal/control"
 	"github.com/livegate/livegate/internal/devguard"
 	"github.com/livegate/livegate/internal/fault"
@@ -38,6 +39,7 @@ import (
 	"github.com/livegate/livegate/internal/model"
 	"github.com/livegate/livegate/internal/registry"
 	"github.com/livegate/livegate/internal/runtime"
+	"github.com/livegate/livegate/internal/sigv4"
 	"github.com/livegate/livegate/internal/stack"
 	"github.com/livegate/livegate/internal/storage"
 	"github.com/livegate/livegate/internal/table"
@@ -69,9 +71,21 @@ type Config struct {
 	SetOffline  bool              // set IS_OFFLINE and AWS_SAM_LOCAL for functions
 	Credentials map[string]string // access key id → secret; when set, others are refused
 	Version     string
-	Getenv      func(string) string // the user's environment; nil means an empty one
-	Logs        func(model.LogLine) // every user-visible event; called from many goroutines
-	Progress    func(Progress)      // long steps
+	Quiet       bool // log what went wrong, not what clients do
+	// Management is where metrics, health and profiles are served apart from
+	// clients: HOST:PORT or PORT, "" for nowhere. Beyond loopback it needs a token.
+	Management      string
+	ManagementToken string
+	Profiling       bool          // serve profiles there too
+	Grace           time.Duration // from the start of a stop to the hard one; 0 = 30 s
+	// Heartbeat is the silence after which clients are pinged: 0 = the profile's
+	// (aws: never; open: 25 s), negative = never.
+	Heartbeat time.Duration
+	Rates     conn.Rates          // who may open how much on the port; functions' own calls count too
+	Engine    string              // of connections: "auto" (also ""), "loop" or "portable"
+	Getenv    func(string) string // the user's environment; nil means an empty one
+	Logs      func(model.LogLine) // every user-visible event; called from many goroutines
+	Progress  func(Progress)      // long steps
 }
 
 // Progress is one long step, announced when it starts and when it ends.
@@ -102,11 +116,23 @@ type App struct {
 	runtime   *runtime.Runtime
 	registry  *registry.Registry
 	gateway   *gateway.Gateway
+	callbacks *connapi.Handler
+	keys      sigv4.Keys // of callers of @connections
+	channels  channels
 	server    *conn.Server
 	timeline  *control.Timeline
 	started   time.Time
-	ready     atomic.Bool
 	announce  func() // tells the user and the console what runs now
+
+	metrics    *metrics
+	health     *health
+	management *management // nil without one
+
+	built     atomic.Bool  // everything above is there
+	accepting atomic.Int64 // listeners that are accepted from
+	ready     atomic.Bool  // clients are let in
+	draining  atomic.Bool  // clients are being closed
+	hardStop  atomic.Pointer[time.Time]
 
 	deployed atomic.Pointer[deployed]   // what serves now
 	ca       atomic.Pointer[localca.CA] // covers deployed's custom domains
@@ -132,10 +158,15 @@ func New(cfg Config) *App {
 	if cfg.Getenv == nil {
 		cfg.Getenv = func(string) string { return "" }
 	}
-	return &App{
+	if cfg.Grace <= 0 {
+		cfg.Grace = 30 * time.Second
+	}
+	a := &App{
 		cfg: cfg, clock: clock.Scaled(cfg.TimeScale), token: id.NewUUID(),
 		started: time.Now(), timeline: control.NewTimeline(0),
 	}
+	a.metrics, a.health = a.newMetrics(), &health{app: a}
+	return a
 }
 
 // Run starts the application, calls ready once clients can connect and again after
@@ -154,10 +185,17 @@ func (a *App) Run(ctx context.Context, ready func(client.Status)) (err error) {
 	if err := a.start(ctx); err != nil {
 		return err
 	}
+	a.health.probeEngines(work)
 	failed := make(chan error, len(a.listeners)+1)
+	a.accepting.Store(int64(len(a.listeners)))
 	for _, ln := range a.listeners {
-		go func() { failed <- a.server.Serve(ln) }()
+		go func() {
+			err := a.server.Serve(ln)
+			a.accepting.Add(-1)
+			failed <- err
+		}()
 	}
+	a.built.Store(true)
 	background.Go(func() {
 		if err := a.tables.Run(work); err != nil && work.Err() == nil {
 			failed <- fmt.Errorf("expiry of table items: %w", err)
@@ -173,9 +211,10 @@ func (a *App) Run(ctx context.Context, ready func(client.Status)) (err error) {
 		case <-ctx.Done():
 		case err = <-failed:
 		}
+		a.stopWelcoming()
 		end() // no new template while the old one's clients leave
 	}
-	a.ready.Store(false)
+	a.stopWelcoming()
 	return errors.Join(err, a.drain())
 }
 
@@ -205,6 +244,9 @@ func (a *App) welcome(ctx context.Context, ready func(client.Status)) error {
 
 // start builds everything up to, not including, accepting connections.
 func (a *App) start(ctx context.Context) (err error) {
+	if err := a.cfg.Validate(); err != nil {
+		return err
+	}
 	env, err := readEnvFile(a.cfg.EnvFile)
 	if err != nil {
 		return err
@@ -216,11 +258,17 @@ func (a *App) start(ctx context.Context) (err error) {
 	if a.listeners, err = listen(a.cfg.Host, a.cfg.Port); err != nil {
 		return err
 	}
+	if err := a.listenManagement(); err != nil {
+		return err
+	}
 	if a.dirs, err = prepareDirs(a.cfg); err != nil {
 		return err
 	}
-	if a.db, err = storage.Open(filepath.Join(a.dirs.data, "state.db"), storage.Config{}); err != nil {
+	if a.db, err = storage.Open(filepath.Join(a.dirs.data, "state.db"), storage.Config{Sync: a.metrics.commitSync}); err != nil {
 		return a.inUse(err)
+	}
+	if a.management != nil {
+		a.management.serve(a)
 	}
 	if a.cfg.Watch {
 		a.listenForEdits(next)
@@ -246,7 +294,16 @@ func (a *App) start(ctx context.Context) (err error) {
 		return err
 	}
 	a.guard = devguard.New(devguard.Config{Bind: []string{a.cfg.Host}, Hosts: a.cfg.AllowHosts, Intercepted: a.intercepted})
-	a.server = conn.New(conn.Config{TLS: a.tlsConfig(), HTTP: a.front(next.app), Upgrade: a.upgrade, Clock: a.clock})
+	plain := a.front(next.app)
+	a.server = conn.New(conn.Config{
+		TLS: a.tlsConfig(), HTTP: plain, Hot: hot{a, a.callbacks}, Upgrade: a.upgrade, Clock: a.clock,
+		Rates: a.cfg.Rates, Portable: a.cfg.Engine == enginePortable,
+	})
+	a.bindServer()
+	a.bindStorage()
+	a.bindFunctions()
+	a.bindGateway()
+	a.bindChannels()
 	return a.apply(ctx, next)
 }
 
@@ -259,27 +316,14 @@ func (a *App) inUse(err error) error {
 	return fault.New(fault.Conflict, "this application is running already: stack %s, pid %d, %s; stop it, or start another one beside it with --data-dir and --port", r.Stack, r.PID, r.URL)
 }
 
-// drain closes every client, runs their $disconnect and stops accepting, in that
-// order: a $disconnect that writes to a table reaches us through our own port.
-func (a *App) drain() error {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
-	return errors.Join(a.gateway.Drain(ctx), a.stopServing(ctx))
-}
-
-// stopServing ends the event streams and tunnels that would keep the server
-// from draining, then the server.
-func (a *App) stopServing(ctx context.Context) error {
-	a.timeline.Close()
-	a.proxy.Close()
-	return a.server.Shutdown(ctx)
-}
-
 // close releases whatever start built, also after a failed start.
 func (a *App) close() error {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := a.untilHardStop(10 * time.Second)
 	defer cancel()
 	var errs []error
+	if a.management != nil {
+		errs = append(errs, a.management.close()) // what it looks at is about to go
+	}
 	for _, ln := range a.listeners {
 		if err := ln.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 			errs = append(errs, err)
@@ -305,18 +349,26 @@ func (a *App) gatewayConfig() gateway.Config {
 	return gateway.Config{
 		Registry: a.registry,
 		Integrations: integration.New(integration.Config{
-			Functions: a.runtime,
-			HTTP:      &http.Client{Transport: a.backends()},
+			Functions: timedFunctions{a.runtime, &a.metrics.function},
+			HTTP:      &http.Client{Transport: timedBackends{a.backends(), &a.metrics.http}},
 		}),
 		Journal: journal{a.db},
 		Profile: a.cfg.Profile,
-		Logs:    a.log,
+		Limits:  a.limits(),
+		Quiet:   a.cfg.Quiet,
+		// The server is there before anything is deployed.
+		Channels: func(string, string) gateway.Channels { return a.channels.open(a.server) },
+		Logs:     a.log,
 	}
 }
 
 // upgrade is the door of every WebSocket handshake: a page whose name was rebound
 // to loopback is told apart here, before any function runs.
 func (a *App) upgrade(u *conn.Upgrade) {
+	if a.draining.Load() {
+		u.Refuse(http.StatusServiceUnavailable, []conn.Header{{Name: "Content-Type", Value: "application/json"}, {Name: "x-amzn-errortype", Value: "ServiceUnavailableException"}}, []byte(`{"message":"Service Unavailable"}`))
+		return
+	}
 	if !a.guard.AllowHost(u.Host) {
 		body := fmt.Sprintf("{\"message\":\"Forbidden\",\"detail\":%q}", "host "+u.Host+" is not served here; add it with --allow-host")
 		u.Refuse(http.StatusForbidden, []conn.Header{{Name: "Content-Type", Value: "application/json"}, {Name: "x-amzn-errortype", Value: "ForbiddenException"}}, []byte(body))

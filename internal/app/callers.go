@@ -1,7 +1,6 @@
 package app
 
 import (
-	"net/http"
 	"strings"
 	"time"
 
@@ -19,13 +18,9 @@ func (a *App) secret(accessKeyID string) (string, bool) {
 	return s, ok
 }
 
-// verify checks a signed request to @connections. Keys nobody knows pass in dev
+// check verifies a signed request to @connections. Keys nobody knows pass in dev
 // (SDKs on a laptop sign with anything) unless credentials are configured.
-func (a *App) verify(r *http.Request, body []byte) error {
-	sig, err := sigv4.Parse(r.Header, r.URL.RawQuery)
-	if err != nil {
-		return err
-	}
+func (a *App) check(sig *sigv4.Signature, r *sigv4.Request) error {
 	secret, known := a.secret(sig.AccessKeyID)
 	if !known {
 		if len(a.cfg.Credentials) == 0 {
@@ -33,7 +28,7 @@ func (a *App) verify(r *http.Request, body []byte) error {
 		}
 		return &sigv4.Error{Type: "UnrecognizedClientException", Msg: "The security token included in the request is invalid."}
 	}
-	return sig.Verify(sigv4.FromHTTP(r, body), secret, time.Now())
+	return a.keys.Verify(sig, r, secret, time.Now())
 }
 
 // ownCredentials are the user's real ones, for services passed through to AWS.

@@ -30,6 +30,7 @@ type front struct {
 	aws       http.Handler
 	control   http.Handler
 	console   http.Handler
+	own       http.Handler // metrics and health
 	mapped    map[string]*httputil.ReverseProxy
 }
 
@@ -37,13 +38,15 @@ type front struct {
 // allow-list, since their Host is the destination.
 func (a *App) front(app *model.App) http.Handler {
 	f := &front{app: a, mapped: map[string]*httputil.ReverseProxy{}}
-	f.callbacks = connapi.New(connapi.Config{
+	a.callbacks = connapi.New(connapi.Config{
 		App: a.current, Registry: a.registry, Callers: a.runtime,
-		RequireSignature: true, Verify: a.verify,
+		RequireSignature: true, Check: a.check,
 	})
+	a.bindCallbacks(a.callbacks.Stats)
+	f.callbacks = a.callbacks
 	f.aws = awsapi.New(awsapi.Config{
 		Services: map[string]http.Handler{
-			"dynamodb": dynamodb.New(a.tables),
+			"dynamodb": a.metrics.tables.around(dynamodb.New(a.tables)),
 			"lambda":   lambda.New(lambda.Config{Functions: a.runtime, App: a.current}),
 			"sts":      sts.New(sts.Config{Account: app.AccountID, Partition: app.Partition, Function: a.runtime.FunctionOf}),
 		},
@@ -56,6 +59,12 @@ func (a *App) front(app *model.App) http.Handler {
 		Local: a.guard.Local, Timeline: a.timeline,
 	})
 	f.console = console.New()
+	everybody := func(*http.Request) bool { return true } // the guard let nobody else in
+	own := http.NewServeMux()
+	own.Handle("GET /_livegate/metrics", a.metrics.reg.Handler())
+	own.HandleFunc("GET /_livegate/healthz", a.health.handle(a.health.alive, everybody))
+	own.HandleFunc("GET /_livegate/readyz", a.health.handle(a.health.ready, everybody))
+	f.own = own
 	for host, addr := range a.cfg.MapHosts {
 		fixture := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: addr})
 		fixture.ErrorHandler = func(w http.ResponseWriter, r *http.Request, err error) {
@@ -94,6 +103,8 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.callbacks.ServeHTTP(w, r)
 	case strings.HasPrefix(path, client.Base+"/"):
 		f.control.ServeHTTP(w, r)
+	case path == "/_livegate/metrics", path == "/_livegate/healthz", path == "/_livegate/readyz":
+		f.own.ServeHTTP(w, r)
 	case strings.HasPrefix(path, "/_livegate/"):
 		f.console.ServeHTTP(w, r)
 	case f.isStage(r):

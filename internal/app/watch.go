@@ -74,6 +74,9 @@ func (a *App) changed(ctx context.Context, paths []string) {
 	}
 	began := time.Now()
 	names, err := a.runtime.Reload(ctx, paths)
+	if err != nil || len(names) > 0 {
+		a.metrics.reloaded("code", err)
+	}
 	if err != nil {
 		a.note("error", "livegate", "reload: %v\nthe code from before keeps running", err)
 		return
@@ -95,6 +98,7 @@ func (a *App) reloadTemplate(ctx context.Context) {
 			_ = a.apply(ctx, a.deployed.Load())
 		}
 	}
+	a.metrics.reloaded("template", err)
 	if err != nil {
 		a.note("error", "livegate", "the template was not applied; the one from before keeps serving\n%v", err)
 		return

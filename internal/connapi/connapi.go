@@ -71,9 +71,6 @@ type Config struct {
 	// checked. A *sigv4.Error is answered 403 with its type. It must not block, and
 	// must copy what it keeps of either.
 	Check func(sig *sigv4.Signature, r *sigv4.Request) error
-	// Verify is Check for callers that need net/http's request. With it ServeHot
-	// leaves everything to ServeHTTP.
-	Verify func(r *http.Request, body []byte) error
 }
 
 // Handler serves @connections.

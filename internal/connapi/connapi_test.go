@@ -301,21 +301,15 @@ func TestSignatures(t *testing.T) {
 		}
 	})
 	t.Run("verified", func(t *testing.T) {
-		verify := func(secret string) func(*http.Request, []byte) error {
-			return func(r *http.Request, body []byte) error {
-				sig, err := sigv4.Parse(r.Header, r.URL.RawQuery)
-				if err != nil {
-					return err
-				}
-				return sig.Verify(sigv4.FromHTTP(r, body), secret, time.Now())
-			}
+		verify := func(secret string) func(*sigv4.Signature, *sigv4.Request) error {
+			return func(sig *sigv4.Signature, r *sigv4.Request) error { return sig.Verify(r, secret, time.Now()) }
 		}
-		s := serve(t, connapi.Config{Verify: verify("secret")})
+		s := serve(t, connapi.Config{Check: verify("secret")})
 		refused(t, s, false, "MissingAuthenticationTokenException")
 		if resp, body := s.do("POST", apiHost, path, []byte("x"), true); resp.StatusCode != 200 {
 			t.Fatal(body)
 		}
-		refused(t, serve(t, connapi.Config{Verify: verify("other")}), true, "InvalidSignatureException")
+		refused(t, serve(t, connapi.Config{Check: verify("other")}), true, "InvalidSignatureException")
 	})
 	t.Run("worker inside the connection's $connect", func(t *testing.T) {
 		s := serve(t, connapi.Config{Callers: callers{key.ID: c.String()}})

@@ -45,17 +45,12 @@ func (h *Handler) handle(r *http.Request) (answer, error) {
 			return answer{}, err
 		}
 	}
-	if h.cfg.Verify != nil {
-		if err := h.cfg.Verify(r, q.body); err != nil {
-			return answer{}, err
-		}
-	}
 	return h.settle(h.serve(r.Context(), &q, nil))
 }
 
 // signed reports whether a request needs a signature.
 func (h *Handler) signed() bool {
-	return h.cfg.RequireSignature || h.cfg.Check != nil || h.cfg.Verify != nil
+	return h.cfg.RequireSignature || h.cfg.Check != nil
 }
 
 // settle drops the answer that an error makes void.

@@ -43,7 +43,7 @@ type function struct {
 	waiting  list.List // *waiter
 	bytes    int       // payload bytes waiting
 
-	invocations, errors, throttled uint64
+	invocations, errors, throttled, coldStarts uint64
 }
 
 // waiter is an invocation without a worker.
@@ -200,6 +200,7 @@ func (f *function) start(rev *revision) {
 		f.starting--
 	}
 	if failure == nil {
+		f.coldStarts++
 		f.mu.Unlock()
 		f.release(w)
 		return
@@ -320,7 +321,7 @@ func (f *function) status() Status {
 	defer f.mu.Unlock()
 	s := Status{
 		Name: f.name, Workers: f.live, Busy: f.live - len(f.idle) - f.starting, Queued: f.waiting.Len(),
-		Invocations: f.invocations, Errors: f.errors, Throttled: f.throttled, Err: f.err,
+		Invocations: f.invocations, Errors: f.errors, Throttled: f.throttled, ColdStarts: f.coldStarts, Err: f.err,
 	}
 	if f.rev != nil {
 		s.LogicalID, s.ARN, s.Runtime = f.rev.fn.LogicalID, f.rev.fn.ARN, f.rev.fn.Runtime

@@ -38,7 +38,7 @@ func TestConcurrencyStartsWorkersWithinTheBound(t *testing.T) {
 	if len(pids) != 3 {
 		t.Errorf("processes used: %v, want 3", pids)
 	}
-	if st := s.Functions()[0]; st.Workers != 3 || st.Busy != 0 || st.Queued != 0 || st.Invocations != 9 {
+	if st := s.Functions()[0]; st.Workers != 3 || st.Busy != 0 || st.Queued != 0 || st.Invocations != 9 || st.ColdStarts != 3 {
 		t.Errorf("status = %+v", st)
 	}
 	// The most recently idle one serves sequential calls.

@@ -117,7 +117,8 @@ type Status struct {
 	Invocations          uint64 // finished, failures included
 	Errors               uint64 // finished with a FunctionError
 	Throttled            uint64
-	Err                  error // why the newest code does not run
+	ColdStarts           uint64 // workers that were started and became ready
+	Err                  error  // why the newest code does not run
 }
 
 // Runtime runs the functions of one application.
@@ -234,6 +235,17 @@ func (r *Runtime) Functions() []Status {
 		}
 	}
 	return list
+}
+
+// Stats is what all functions share; Functions says the rest.
+type Stats struct {
+	AsyncEvents int64 // asynchronous invocations that wait, for a retry too, or run
+	AsyncBytes  int64 // and the bytes of their payloads
+}
+
+// Stats returns the numbers now.
+func (r *Runtime) Stats() Stats {
+	return Stats{AsyncEvents: r.async.Load(), AsyncBytes: r.held.Load()}
 }
 
 // sweepIdle ends workers that have been idle for too long, as AWS does; the next

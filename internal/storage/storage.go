@@ -30,12 +30,14 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
 	bolterr "go.etcd.io/bbolt/errors"
 
 	"github.com/livegate/livegate/internal/fault"
+	"github.com/livegate/livegate/internal/meter"
 )
 
 // Format is the version of the file's layout that this package writes. A file
@@ -65,6 +67,8 @@ type Config struct {
 	// LockWait is how long Open waits for another process to let go of the file;
 	// 0 means 300 ms.
 	LockWait time.Duration
+	// Sync gets the seconds that each commit waited for the disk; nil for nobody.
+	Sync *meter.Histogram
 }
 
 // DB is an open file.
@@ -74,6 +78,9 @@ type DB struct {
 	bolt  *bolt.DB
 	queue chan *request
 	done  chan struct{} // closed when the writer has returned
+	sync  *meter.Histogram
+
+	commits, updates, failures atomic.Uint64
 
 	// guarded by mu
 	mu     sync.RWMutex
@@ -91,7 +98,7 @@ func Open(path string, cfg Config) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := &DB{path: path, bolt: b, queue: make(chan *request, maxBatch), done: make(chan struct{})}
+	db := &DB{path: path, bolt: b, queue: make(chan *request, maxBatch), done: make(chan struct{}), sync: cfg.Sync}
 	if err := db.admit(); err != nil {
 		_ = b.Close() // the first error is the one to tell
 		return nil, err
@@ -193,6 +200,24 @@ func (db *DB) admit() (err error) {
 
 // Path is the file's name.
 func (db *DB) Path() string { return db.path }
+
+// Stats is what a database has done since it was opened. All but FileBytes only
+// grow.
+type Stats struct {
+	Commits   uint64 // transactions on disk
+	Updates   uint64 // functions of Update that they carried
+	Failures  uint64 // transactions that could not be written; their functions were told
+	FileBytes int64  // the file's length, free pages included; 0 when it cannot be told
+}
+
+// Stats returns the numbers now.
+func (db *DB) Stats() Stats {
+	s := Stats{Commits: db.commits.Load(), Updates: db.updates.Load(), Failures: db.failures.Load()}
+	if info, err := os.Stat(db.path); err == nil {
+		s.FileBytes = info.Size()
+	}
+	return s
+}
 
 // View runs fn on a snapshot of the last committed state. It never waits for
 // the writer. Slices that fn is given live until fn returns.

@@ -109,6 +109,7 @@ func (db *DB) commit(batch []*request) {
 	var applied []*request
 	err := db.apply(batch, &applied)
 	if err != nil {
+		db.failures.Add(1)
 		for _, r := range applied {
 			r.err = err
 		}
@@ -147,9 +148,13 @@ func (db *DB) apply(batch []*request, applied *[]*request) (err error) {
 	if len(*applied) == 0 {
 		return nil
 	}
+	begun := time.Now()
 	if err := b.Commit(); err != nil {
 		return unusable(db.path, err)
 	}
+	db.sync.Observe(time.Since(begun).Seconds())
+	db.commits.Add(1)
+	db.updates.Add(uint64(len(*applied)))
 	return nil
 }
 

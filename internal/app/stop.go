@@ -1,0 +1,50 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// A stop has an order, and one clock that runs from its first moment:
+//
+//  1. not ready: load balancers look elsewhere, new handshakes get 503;
+//  2. every client is closed, and its $disconnect run, while everything that
+//     needs still runs;
+//  3. the port and the engines end.
+//
+// What has not ended when Config.Grace is over is cut off.
+
+// stopWelcoming is the first moment.
+func (a *App) stopWelcoming() {
+	if a.draining.Swap(true) {
+		return
+	}
+	a.ready.Store(false)
+	a.hardStop.Store(new(time.Now().Add(a.cfg.Grace)))
+}
+
+// untilHardStop is at most d from now, and no longer than a stop may still take.
+func (a *App) untilHardStop(d time.Duration) (context.Context, context.CancelFunc) {
+	end := time.Now().Add(d)
+	if hard := a.hardStop.Load(); hard != nil && hard.Before(end) {
+		end = *hard
+	}
+	return context.WithDeadline(context.Background(), end)
+}
+
+// drain closes every client, runs their $disconnect and stops accepting, in that
+// order: a $disconnect that writes to a table reaches us through our own port.
+func (a *App) drain() error {
+	ctx, cancel := a.untilHardStop(a.cfg.Grace)
+	defer cancel()
+	return errors.Join(a.gateway.Drain(ctx), a.stopServing(ctx))
+}
+
+// stopServing ends the event streams and tunnels that would keep the server
+// from draining, then the server.
+func (a *App) stopServing(ctx context.Context) error {
+	a.timeline.Close()
+	a.proxy.Close()
+	return a.server.Shutdown(ctx)
+}
