@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -13,6 +15,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/livegate/livegate/bench/wsload/internal/stat"
 )
 
 // otherCoresMost is the share of the machine that other programs may take before
@@ -206,7 +210,7 @@ func (c echoConfig) summary(kept map[string][]Result, discarded int, faults Faul
 		for _, r := range kept[server] {
 			v = append(v, f(r))
 		}
-		return median(v)
+		return stat.Median(v)
 	}
 	rows := []struct {
 		name string

@@ -1,21 +1,11 @@
+//go:build linux
+
 package main
 
 import (
 	"slices"
 	"time"
 )
-
-// median of values; 0 without any.
-func median(values []float64) float64 {
-	if len(values) == 0 {
-		return 0
-	}
-	s := slices.Sorted(slices.Values(values))
-	if n := len(s); n%2 == 0 {
-		return (s[n/2-1] + s[n/2]) / 2
-	}
-	return s[len(s)/2]
-}
 
 // percentiles are the 50th and 99th of microseconds. It sorts in place.
 func percentiles(us []uint32) (p50, p99 float64) {

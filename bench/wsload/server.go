@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -22,23 +24,32 @@ type launch struct {
 	Env  []string // added to ours
 	CPU  string   // taskset's list; "" runs it anywhere
 	Out  io.Writer
+	Err  io.Writer // nil: Out
+	Open int       // most open files; 0: the system's
 }
 
 // server is a running one, in a process group of its own.
 type server struct {
 	cmd  *exec.Cmd
+	dir  string // removed with it; "" for none
 	done chan struct{}
 	err  error // set before done is closed
 }
 
 func (l launch) start() (*server, error) {
 	argv := l.Argv
+	if l.Open > 0 {
+		argv = append([]string{"prlimit", "--nofile=" + strconv.Itoa(l.Open), "--"}, argv...)
+	}
 	if l.CPU != "" {
 		argv = append([]string{"taskset", "-c", l.CPU}, argv...)
 	}
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir, cmd.Env = l.Dir, append(os.Environ(), l.Env...)
 	cmd.Stdout, cmd.Stderr = l.Out, l.Out
+	if l.Err != nil {
+		cmd.Stderr = l.Err
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.WaitDelay = time.Second
 	if err := cmd.Start(); err != nil {
@@ -63,6 +74,29 @@ func (s *server) stop() {
 	}
 	_ = syscall.Kill(-s.pid(), syscall.SIGKILL) // what is left of the group
 	<-s.done
+	if s.dir != "" {
+		_ = os.RemoveAll(s.dir)
+	}
+}
+
+// awaitPort waits until addr takes connections.
+func (s *server) awaitPort(ctx context.Context, addr string, most time.Duration) error {
+	for deadline := time.Now().Add(most); ; {
+		c, err := (&net.Dialer{}).DialContext(ctx, "tcp4", addr)
+		if err == nil {
+			return c.Close()
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-s.done:
+			return fmt.Errorf("the server ended before it was ready: %w", s.err)
+		case <-time.After(50 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%s was not ready within %v: %w", addr, most, err)
+		}
+	}
 }
 
 // awaitSocket waits until url takes WebSocket clients.

@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -13,6 +15,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+
+	"github.com/livegate/livegate/bench/wsload/internal/stat"
 )
 
 // startupConfig is the flags of wsload startup.
@@ -93,7 +97,7 @@ func (c startupConfig) run(ctx context.Context, raw *json.Encoder) error {
 			for _, s := range all[kind] {
 				v = append(v, f(s))
 			}
-			return median(v)
+			return stat.Median(v)
 		}
 		r, a, e := col(func(s Start) float64 { return s.Ready }), col(func(s Start) float64 { return s.Answer }), col(func(s Start) float64 { return s.Edit })
 		fmt.Printf("%-28s %10.0f %14.0f %12.0f\n", map[string]string{"new": "new data directory", "again": "started before"}[kind], r, a, e)

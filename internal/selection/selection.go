@@ -184,6 +184,20 @@ func (e *Expr) AppendFit(dst []byte, vars *Vars, fits func(value []byte) bool) (
 	return dst, ""
 }
 
+// Example is the expression's text with one value for every variable, for checking
+// the text around them.
+func (e *Expr) Example(value string) string {
+	var b strings.Builder
+	for i := range e.parts {
+		if literal := e.parts[i].literal; literal != "" {
+			b.WriteString(literal)
+			continue
+		}
+		b.WriteString(value)
+	}
+	return b.String()
+}
+
 // Variables are the names of the expression's variables, as written but without $
 // and braces: "request.body.action".
 func (e *Expr) Variables() (names []string) {
