@@ -19,7 +19,7 @@ const maxRate = 1_000_000
 type operation struct {
 	management, tokenFile string
 	profiling, quiet      bool
-	grace                 time.Duration
+	grace, drain          time.Duration
 	heartbeat, engine     string
 	rates                 conn.Rates
 }
@@ -30,13 +30,14 @@ func (o *operation) register(fs *pflag.FlagSet) {
 	fs.BoolVar(&o.profiling, "pprof", false, "serve Go profiles under /debug/pprof/ of --management")
 	fs.BoolVarP(&o.quiet, "quiet", "q", false, "log what went wrong, not what clients do")
 	fs.DurationVar(&o.grace, "grace", 30*time.Second, "a stop that takes longer is cut off")
+	fs.DurationVar(&o.drain, "drain", 0, "close clients over this long when stopping, with 1012 (default: all at once, with 1001)")
 	fs.StringVar(&o.heartbeat, "heartbeat", "", "ping clients that were silent this long, and close those that stay silent; 0 is never (default: never with --profile aws, 25s with open)")
 	fs.IntVar(&o.rates.Conns, "max-connections", 0, "open connections on the port, all kinds; beyond, handshakes get 503 (0 = no bound)")
 	fs.IntVar(&o.rates.ConnsPerIP, "max-connections-per-ip", 0, "open connections of one client address; beyond, handshakes get 429 (0 = no bound)")
 	fs.Float64Var(&o.rates.Handshakes, "handshake-rate", 0, "WebSocket handshakes per second; beyond, they get 503 (0 = no bound)")
 	fs.Float64Var(&o.rates.HandshakesPerIP, "handshake-rate-per-ip", 0, "WebSocket handshakes per second of one client address; beyond, they get 429 (0 = no bound)")
 	fs.StringVar(&o.engine, "engine", "auto", "for diagnosis: how connections are served, auto, loop (event loops) or portable (goroutines)")
-	variable(fs, "management", "management-token-file", "pprof", "quiet", "grace", "heartbeat", "engine",
+	variable(fs, "management", "management-token-file", "pprof", "quiet", "grace", "drain", "heartbeat", "engine",
 		"max-connections", "max-connections-per-ip", "handshake-rate", "handshake-rate-per-ip")
 }
 
@@ -45,7 +46,10 @@ func (o *operation) apply(cfg *app.Config, getenv func(string) string) error {
 	if o.grace <= 0 {
 		return usagef("--grace %v: want more than nothing, e.g. 30s", o.grace)
 	}
-	cfg.Management, cfg.Profiling, cfg.Grace = o.management, o.profiling, o.grace
+	if o.drain < 0 || o.drain >= o.grace {
+		return usagef("--drain %v: want less than --grace (%v), so that the last $disconnect has time to run", o.drain, o.grace)
+	}
+	cfg.Management, cfg.Profiling, cfg.Grace, cfg.Drain = o.management, o.profiling, o.grace, o.drain
 	cfg.Quiet = o.quiet
 	r := o.rates
 	if !(r.Conns >= 0 && r.ConnsPerIP >= 0 && r.Handshakes >= 0 && r.Handshakes <= maxRate && r.HandshakesPerIP >= 0 && r.HandshakesPerIP <= maxRate) { // NaN too

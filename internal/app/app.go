@@ -78,6 +78,7 @@ type Config struct {
 	ManagementToken string
 	Profiling       bool          // serve profiles there too
 	Grace           time.Duration // from the start of a stop to the hard one; 0 = 30 s
+	Drain           time.Duration // over which clients are closed then; 0 = all at once
 	// Heartbeat is the silence after which clients are pinged: 0 = the profile's
 	// (aws: never; open: 25 s), negative = never.
 	Heartbeat time.Duration
@@ -357,7 +358,7 @@ func (a *App) gatewayConfig() gateway.Config {
 		Limits:  a.limits(),
 		Quiet:   a.cfg.Quiet,
 		// The server is there before anything is deployed.
-		Channels: func(string, string) gateway.Channels { return a.channels.open(a.server) },
+		Channels: func(api, stage string) gateway.Channels { return a.channels.of(stageName{api, stage}, a.server) },
 		Logs:     a.log,
 	}
 }

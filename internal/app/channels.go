@@ -1,6 +1,8 @@
 package app
 
 import (
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/livegate/livegate/internal/conn"
@@ -9,24 +11,32 @@ import (
 )
 
 // channels are the hubs behind channel routes: one for each stage, so that equal
-// names on two stages are two channels.
+// names on two stages are two channels. A stage that comes back finds its own.
 type channels struct {
 	mu   sync.Mutex
-	hubs []*fanout.Hub // guarded by mu
+	hubs map[stageName]*fanout.Hub // guarded by mu
 }
 
-func (c *channels) open(server *conn.Server) gateway.Channels {
-	hub := fanout.New(fanout.Config{Loops: server})
+type stageName struct{ api, stage string }
+
+func (c *channels) of(name stageName, server *conn.Server) gateway.Channels {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.hubs = append(c.hubs, hub)
+	hub := c.hubs[name]
+	if hub == nil {
+		hub = fanout.New(fanout.Config{Loops: server})
+		if c.hubs == nil {
+			c.hubs = make(map[stageName]*fanout.Hub)
+		}
+		c.hubs[name] = hub
+	}
 	return hub
 }
 
 // stats is the sum over all stages.
 func (c *channels) stats() (sum fanout.Stats) {
 	c.mu.Lock()
-	hubs := c.hubs[:len(c.hubs):len(c.hubs)]
+	hubs := slices.Collect(maps.Values(c.hubs))
 	c.mu.Unlock()
 	for _, h := range hubs {
 		s := h.Stats()

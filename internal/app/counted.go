@@ -96,7 +96,8 @@ func (t timedBackends) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // operations count what is asked of tables. Clients name operations, so names
-// that are not DynamoDB's share one label value.
+// that are not DynamoDB's share one label value, with those of its operations
+// that only describe something.
 type operations struct {
 	took   *meter.Histogram
 	counts map[string]map[string]*meter.Counter // operation → result
@@ -109,8 +110,8 @@ func tableOperations() []string {
 		"PutItem", "GetItem", "DeleteItem", "UpdateItem", "Query", "Scan",
 		"BatchGetItem", "BatchWriteItem", "TransactGetItems", "TransactWriteItems",
 		"CreateTable", "DescribeTable", "ListTables", "UpdateTable", "DeleteTable",
-		"DescribeTimeToLive", "UpdateTimeToLive", "ListTagsOfResource", "TagResource", "UntagResource",
-		"DescribeLimits", "DescribeEndpoints", "DescribeContinuousBackups", "UpdateContinuousBackups",
+		"ExecuteStatement", "BatchExecuteStatement", "ExecuteTransaction",
+		"GetShardIterator", "GetRecords",
 	}
 }
 

@@ -4,16 +4,20 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/livegate/livegate/internal/conn"
 )
 
 // A stop has an order, and one clock that runs from its first moment:
 //
 //  1. not ready: load balancers look elsewhere, new handshakes get 503;
-//  2. every client is closed, and its $disconnect run, while everything that
-//     needs still runs;
+//  2. every client is closed, over Config.Drain if there is time, and its
+//     $disconnect run, while everything that needs still runs;
 //  3. the port and the engines end.
 //
 // What has not ended when Config.Grace is over is cut off.
+
+const serviceRestart = 1012
 
 // stopWelcoming is the first moment.
 func (a *App) stopWelcoming() {
@@ -38,6 +42,11 @@ func (a *App) untilHardStop(d time.Duration) (context.Context, context.CancelFun
 func (a *App) drain() error {
 	ctx, cancel := a.untilHardStop(a.cfg.Grace)
 	defer cancel()
+	if a.cfg.Drain > 0 {
+		// 1012 tells clients that somebody else is there for them, and the pace keeps
+		// all of them from being there at once (RFC 6455 §7.4.1, IANA registry).
+		a.server.Part(ctx, conn.DrainPlan{Code: serviceRestart, Reason: "Service restart", Over: a.cfg.Drain})
+	}
 	return errors.Join(a.gateway.Drain(ctx), a.stopServing(ctx))
 }
 

@@ -4,7 +4,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -65,7 +64,7 @@ func newAcceptor(ln *net.TCPListener) (*acceptor, error) {
 		{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, keepCount},
 	} {
 		if err := unix.SetsockoptInt(a.fd, o.level, o.name, o.value); err != nil {
-			unix.Close(a.fd)
+			closeFD(a.fd)
 			return nil, os.NewSyscallError("setsockopt", err)
 		}
 	}
@@ -75,7 +74,7 @@ func newAcceptor(ln *net.TCPListener) (*acceptor, error) {
 func (a *acceptor) close() {
 	if !a.ended {
 		a.ended = true
-		unix.Close(a.fd)
+		closeFD(a.fd)
 		a.over <- nil
 	}
 }
@@ -118,7 +117,7 @@ func (l *loop) accept(a *acceptor) {
 			l.base.stats.accepted.Add(1)
 			if !l.base.srv.gate.enter(remote) {
 				l.base.stats.refusals[limited].Add(1)
-				unix.Close(int(fd))
+				closeFD(int(fd))
 				continue
 			}
 			l.deal(newcomer{fd, remote})
@@ -126,12 +125,12 @@ func (l *loop) accept(a *acceptor) {
 			return
 		case errno == unix.ECONNABORTED, errno == unix.ECONNRESET, errno == unix.EPROTO:
 			// gone before it was accepted
-		case shortage(syscall.Errno(errno)):
+		case shortage(errno):
 			l.pauseAccepting(a, errno)
 			return
 		default:
 			a.ended = true
-			unix.Close(a.fd)
+			closeFD(a.fd)
 			a.over <- os.NewSyscallError("accept4", errno)
 			return
 		}
@@ -173,7 +172,7 @@ func (l *loop) deal(n newcomer) {
 
 // turnOff closes a connection that no loop takes any more.
 func (e *engine) turnOff(n newcomer) {
-	unix.Close(int(n.fd))
+	closeFD(int(n.fd))
 	e.srv.gate.leave(n.remote)
 }
 
@@ -214,7 +213,7 @@ func (l *loop) drop(c *Conn) {
 	}
 	fd := c.spot.fd
 	l.remove(c)
-	unix.Close(int(fd))
+	closeFD(int(fd))
 	l.base.srv.gate.leave(c.remote)
 	c.mu.Lock()
 	if c.state == open {

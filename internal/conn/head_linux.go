@@ -39,7 +39,9 @@ func (l *loop) requests(c *Conn, in *inbound, b []byte) {
 			b = b[n:]
 			continue
 		case partial:
-			in.seen = len(b)
+			if in.need == 0 { // else the head is there, and is parsed again
+				in.seen = len(b)
+			}
 		case elsewhere:
 			// What we answered goes first. A client that does not take it waits.
 			l.queueHot(c)
@@ -92,14 +94,14 @@ func (l *loop) request(c *Conn, in *inbound, b []byte, seen int) (n int, _ next)
 	if err == nil && end == 0 {
 		return 0, partial
 	}
-	h, text := &l.hotHead, ""
-	if hot {
-		text = view(b[:end])
-	} else {
-		h, text = &head{}, string(b[:end]) // an upgrade keeps it
-	}
-	if err == nil {
-		err = h.parse(text, s.head)
+	h := &l.hotHead
+	switch {
+	case err != nil:
+	case hot:
+		err = h.parse(view(b[:end]), s.head)
+	default:
+		h = &head{} // an upgrade keeps it
+		err = h.parse(string(b[:end]), s.head)
 	}
 	switch {
 	case err != nil && !isGet:

@@ -120,8 +120,10 @@ func (i *interned) share(l Limits) *Limits {
 	if len(i.known) == maxInterned {
 		i.known = slices.Delete(i.known, 0, 1)
 	}
-	i.known = append(i.known, &l)
-	return &l
+	kept := new(Limits) // not &l: that would allocate on every call
+	*kept = l
+	i.known = append(i.known, kept)
+	return kept
 }
 
 const maxInterned = 64

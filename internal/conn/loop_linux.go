@@ -125,9 +125,9 @@ func (l *loop) start() error {
 		err = unix.EpollCtl(ep, unix.EPOLL_CTL_ADD, wake, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: markWake})
 	}
 	if err != nil {
-		unix.Close(ep)
+		closeFD(ep)
 		if wake > 0 {
-			unix.Close(wake)
+			closeFD(wake)
 		}
 		return os.NewSyscallError("eventfd", err)
 	}
@@ -389,7 +389,7 @@ func (l *loop) end() {
 	for _, to := range m.census {
 		to <- nil
 	}
-	unix.Close(l.wake)
-	unix.Close(l.ep)
+	closeFD(l.wake)
+	closeFD(l.ep)
 	close(l.done)
 }

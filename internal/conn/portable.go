@@ -123,6 +123,7 @@ func (r *routine) run() {
 	buf := r.srv.takeChunk()
 	defer r.srv.giveChunk(buf)
 	if first, ok := r.await(buf[:]); ok {
+		r.hear(len(first))
 		if r.feed(first) {
 			r.readUntilEnd(buf[:])
 		}
@@ -195,6 +196,13 @@ func (r *routine) waitResumed() {
 	}
 }
 
+// hear notes that n bytes arrived.
+func (r *routine) hear(n int) {
+	if n > 0 && r.c.limits.Heartbeat.Every > 0 {
+		r.c.heard.Store(int64(r.srv.since()))
+	}
+}
+
 // readUntilEnd reads and handles frames. On return the outcome is set.
 func (r *routine) readUntilEnd(buf []byte) {
 	c := r.c
@@ -205,9 +213,7 @@ func (r *routine) readUntilEnd(buf []byte) {
 			dst = window
 		}
 		n, err := r.nc.Read(dst)
-		if n > 0 && c.limits.Heartbeat.Every > 0 {
-			c.heard.Store(int64(r.srv.since()))
-		}
+		r.hear(n)
 		switch {
 		case n == 0:
 		case window != nil:

@@ -81,18 +81,14 @@ type DrainPlan struct {
 	Over time.Duration
 }
 
-// Drain stops accepting, answers further upgrades with 503, closes the open
-// WebSockets as planned, and then shuts down: see Shutdown, also for when ctx
-// ends first. HTTP requests are served until the last WebSocket is asked to go.
-func (s *Server) Drain(ctx context.Context, plan DrainPlan) error {
-	if plan.Code == 0 {
-		plan.Code, plan.Reason = frame.CodeGoingAway, reasonGoingAway
-	}
+// Part asks the WebSockets that are open now to go, as planned, and returns when
+// the last one was asked, or when ctx ends. The server serves on: what runs
+// because a connection ended may still need its port. Upgrades go on being asked
+// of Config.Upgrade, which should refuse them.
+func (s *Server) Part(ctx context.Context, plan DrainPlan) {
+	plan = plan.withDefaults()
 	s.mu.Lock()
 	s.parting = parting{plan.Code, plan.Reason}
-	s.mu.Unlock()
-	s.stopAccepting()
-	s.mu.Lock()
 	conns := make([]*Conn, 0, len(s.conns))
 	for c := range s.conns {
 		conns = append(conns, c)
@@ -101,7 +97,22 @@ func (s *Server) Drain(ctx context.Context, plan DrainPlan) error {
 	conns = append(conns, s.loops.all()...)
 	rand.Shuffle(len(conns), func(i, j int) { conns[i], conns[j] = conns[j], conns[i] })
 	s.closeOver(ctx, conns, plan)
+}
+
+// Drain stops accepting, answers further upgrades with 503, closes the open
+// WebSockets as planned, and then shuts down: see Shutdown, also for when ctx
+// ends first. HTTP requests are served until the last WebSocket is asked to go.
+func (s *Server) Drain(ctx context.Context, plan DrainPlan) error {
+	s.stopAccepting()
+	s.Part(ctx, plan)
 	return s.Shutdown(ctx)
+}
+
+func (p DrainPlan) withDefaults() DrainPlan {
+	if p.Code == 0 {
+		p.Code, p.Reason = frame.CodeGoingAway, reasonGoingAway
+	}
+	return p
 }
 
 // closeOver closes each connection at a random time within its share of Over.

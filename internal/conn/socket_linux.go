@@ -86,6 +86,9 @@ func addrPort(sa *unix.RawSockaddrInet6) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
+// closeFD closes a descriptor. Linux frees it whatever close returns.
+func closeFD(fd int) { _ = unix.Close(fd) }
+
 func signalEvent(fd int) {
 	one := uint64(1)
 	_, _, _ = unix.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(&one)), 8)

@@ -13,7 +13,8 @@
 //
 // 200 means that the message is queued for the client, in order, or was held
 // during its handshake and then queued. 410 is only said of connections that are
-// gone for good, because applications delete rows on it.
+// gone for good, because applications delete rows on it, and, as on AWS, of those
+// whose $connect runs on after more was posted, or for longer, than is held.
 //
 // A body that is not UTF-8 is refused with 400: AWS's documents promise a text
 // frame, RFC 6455 §8.1 makes clients fail the connection over invalid text, and no

@@ -122,7 +122,7 @@ func hasClose(list string) bool {
 	for more := true; more; {
 		var option string
 		option, list, more = strings.Cut(list, ",")
-		if strings.EqualFold(strings.TrimSpace(option), "close") {
+		if strings.EqualFold(strings.Trim(option, " \t"), "close") {
 			return true
 		}
 	}

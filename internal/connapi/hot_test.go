@@ -93,6 +93,7 @@ func TestDoorsAgree(t *testing.T) {
 	c := id.NewConn(id.NewNodeKey())
 	path := "/prod/@connections/" + strings.ReplaceAll(c.String(), "=", "%3D")
 	closing := []conn.Header{{Name: "connection", Value: "Keep-Alive, Close"}}
+	staying := []conn.Header{{Name: "connection", Value: "close\u00a0"}} // no white space of HTTP's: an unknown option
 	type request struct {
 		name, method, host, target, body string
 		header                           []conn.Header
@@ -104,6 +105,7 @@ func TestDoorsAgree(t *testing.T) {
 		{name: "get", method: "GET", target: path},
 		{name: "delete", method: "DELETE", target: path},
 		{name: "the last of a connection", method: "POST", target: path, header: closing},
+		{name: "another option", method: "POST", target: path, header: staying},
 		{name: "encoded at", method: "POST", target: "/prod/%40connections/" + c.String(), body: "x"},
 		{name: "double slash", method: "POST", target: "//prod//@connections/" + c.String() + "/", body: "x"},
 		{name: "custom domain", method: "GET", host: "ws.example.test:443", target: "/chat/@connections/" + c.String()},

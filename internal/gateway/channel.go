@@ -107,7 +107,14 @@ func (s *session) act(st *stage, rt *route, body []byte) (name string, err error
 func (s *session) channelMessage(j *job) bool {
 	name, err := s.act(j.stage, j.route, j.body)
 	if err != nil {
-		s.fail(j.route, err, id.NewRequest())
+		switch fault.KindOf(err) {
+		case fault.BadRequest: // the sender named no channel
+			s.refuse(j.route, err, id.NewRequest(), "warn", fault.Message(err))
+		case fault.Throttled: // it wants too much
+			s.refuse(j.route, err, id.NewRequest(), "warn", frameText(err))
+		default:
+			s.fail(j.route, err, id.NewRequest())
+		}
 		return false
 	}
 	if j.route.model.Integration != nil {

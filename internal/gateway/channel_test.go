@@ -144,6 +144,41 @@ func TestChannelWithIntegration(t *testing.T) {
 	}
 }
 
+// What a client is told of its channel's name, it must not be told of what is wrong
+// with the integration behind the channel.
+func TestFailureBehindAChannel(t *testing.T) {
+	picky := *mockRoute.Integration
+	picky.LogicalID, picky.PassthroughBehavior = "Secret", "NEVER"
+	picky.TemplateSelectionExpression, picky.RequestTemplates = "$request.body.kind", map[string]string{"known": `{"statusCode":200}`}
+	both := channelRoute("say", model.Publish, "news")
+	both.Integration = &picky
+	g, _ := channelGateway(t, nil, both)
+	l := &fakeLink{}
+	s := enter(t, g, l)
+	s.onMessage([]byte(`{"action":"say","kind":"unknown"}`))
+	if len(l.sent) != 1 || !strings.Contains(l.sent[0], textUnsupported) {
+		t.Errorf("%q", l.sent)
+	}
+	finish(t, g, s)
+}
+
+// A client that asks for more than it may have must not fill a quiet log.
+func TestQuietAboutGreedyClients(t *testing.T) {
+	g, _ := channelGateway(t, func(line model.LogLine) { t.Errorf("%+v", line) })
+	g.verbose = false
+	g.cfg.Channels = func(string, string) Channels { return fanout.New(fanout.Config{Loops: loops{}, PerSink: 1}) }
+	g.current.Store(nil)
+	deploy(t, g, channelRoute("join", model.Join, "news/${request.body.ch}"))
+	l := &fakeLink{}
+	s := enter(t, g, l)
+	s.onMessage([]byte(`{"action":"join","ch":"a"}`))
+	s.onMessage([]byte(`{"action":"join","ch":"b"}`))
+	if len(l.sent) != 1 || !strings.Contains(l.sent[0], textThrottled) {
+		t.Errorf("%q", l.sent)
+	}
+	finish(t, g, s)
+}
+
 func TestChannelsThatAreNotServed(t *testing.T) {
 	g, l, s := open(t, nil, nil, channelRoute("join", model.Join, "news"))
 	s.onMessage([]byte(`{"action":"join"}`))

@@ -99,11 +99,10 @@ func TestWorkLeavesNothingBehind(t *testing.T) {
 
 // A message that is answered in place is only looked at: nothing is copied.
 func TestInstantMessagesDoNotAllocate(t *testing.T) {
-	join := &model.Route{Key: "mock", Channel: &model.Channel{Action: model.Join, Name: "news"}, Integration: mockRoute.Integration, TwoWay: true}
 	oneWay := *mockRoute
 	oneWay.Key, oneWay.TwoWay = "quiet", false
 	for name, logs := range map[string]func(model.LogLine){"without logs": nil, "quiet": func(l model.LogLine) { t.Errorf("%+v", l) }} {
-		g, s := openOn(t, &sink{}, nil, nil, append(benchRoutes(mockRoute), &oneWay, join)...)
+		g, s := openOn(t, &sink{}, nil, nil, append(benchRoutes(mockRoute), &oneWay)...)
 		g.cfg.Logs = logs
 		for _, action := range []string{"ping", "quiet"} {
 			msg := benchMessage(action)

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/livegate/livegate/internal/bound"
+	"github.com/livegate/livegate/internal/frame"
 )
 
 // Limits of a connection. Zero means no limit, except for InFlight and the send
@@ -40,8 +41,10 @@ func AWSLimits() Limits {
 // read is told to come back (1013), and one that is gone without a word is found
 // within 45 seconds.
 func OpenLimits() Limits {
+	const message = 1 << 20
 	return Limits{
-		Message: 1 << 20, Overflow: bound.Close, OverflowCode: 1013,
+		Message: message, SendBytes: message + frame.MaxHeader, // or the largest could come in and never go out
+		Overflow: bound.Close, OverflowCode: 1013,
 		Heartbeat: 25 * time.Second, HeartbeatWait: 20 * time.Second,
 	}
 }

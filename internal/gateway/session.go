@@ -330,17 +330,17 @@ func (s *session) forbid() {
 	s.send(errorFrame(textForbidden, name, requestID))
 }
 
-// fail answers a message whose integration or channel action failed, on one-way
-// routes too.
+// fail answers a message whose integration failed, on one-way routes too.
 func (s *session) fail(rt *route, err error, requestID string) {
+	s.refuse(rt, err, requestID, "error", frameText(err))
+}
+
+// refuse sends an error frame. Errors of level "error" are logged in any case.
+func (s *session) refuse(rt *route, err error, requestID, level, text string) {
 	g := s.slot.g
-	text, blame := frameText(err), "error"
-	if rt.channel != nil && fault.Is(err, fault.BadRequest) {
-		text, blame = fault.Message(err), "warn" // the sender named no channel
-	}
 	s.stats().errors.Add(1)
-	if g.verbose || blame == "error" {
-		g.log(blame, requestID, "route %s failed: %s", rt.model.Key, reason(err))
+	if g.verbose || level == "error" {
+		g.log(level, requestID, "route %s failed: %s", rt.model.Key, reason(err))
 	}
 	s.send(errorFrame(text, s.entry.ID().String(), requestID))
 }

@@ -424,3 +424,24 @@ func TestConnectTimesOut(t *testing.T) {
 		t.Fatal(body)
 	}
 }
+
+// The largest message that may come in must fit into what may wait to go out: one
+// of exactly 1 MiB was published, and lost for everybody in the channel.
+func TestLargestMessageReachesSubscribers(t *testing.T) {
+	limits := gateway.OpenLimits()
+	s := newStand(t, nil, options{limits: &limits},
+		&model.Route{Key: "join", TwoWay: true, Channel: &model.Channel{Action: model.Join, Name: "news"}},
+		&model.Route{Key: "say", Channel: &model.Channel{Action: model.Publish, Name: "news"}})
+	c := s.connect()
+	c.send(`{"action":"join"}`)
+	if _, _, err := c.Read(s.context()); err != nil {
+		t.Fatal(err)
+	}
+	head := `{"action":"say","x":"`
+	msg := head + strings.Repeat("x", limits.Message-len(head)-2) + `"}`
+	c.send(msg)
+	_, got, err := c.Read(s.context())
+	if err != nil || string(got) != msg {
+		t.Fatalf("%d bytes, %v; %+v", len(got), err, s.gateway.Stats())
+	}
+}

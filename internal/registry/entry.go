@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"slices"
 	"sync"
@@ -42,7 +43,7 @@ type Entry struct {
 
 	// guarded by mu
 	mu      sync.Mutex
-	link    Link     // set by open
+	link    Link     // set by Open
 	waiting *waiting // what is held; nil most of the time
 	state   state
 
@@ -155,7 +156,7 @@ func (e *Entry) wait(ctx context.Context, r *Registry, q *request) (Link, error)
 	var err error
 	select {
 	case err = <-q.done:
-		return e.delivered(err)
+		return e.answered(r, err)
 	case <-timer.C:
 		err = errGone
 	case <-ctx.Done():
@@ -165,24 +166,30 @@ func (e *Entry) wait(ctx context.Context, r *Registry, q *request) (Link, error)
 		r.stats.heldExpired.Add(1)
 		return nil, err
 	}
-	// Too late: somebody is delivering it at this moment, which never blocks.
-	return e.delivered(<-q.done)
+	// Too late: Open or Remove is about to answer it, and neither blocks.
+	return e.answered(r, <-q.done)
 }
 
-// delivered is the answer of a request that Open or Remove took. Without an error
-// it was Open, which had set the link before.
-func (e *Entry) delivered(err error) (Link, error) {
+// answered is what Open or Remove said of a request. Without an error it was Open,
+// which had set the link before.
+func (e *Entry) answered(r *Registry, err error) (Link, error) {
 	if err != nil {
+		if errors.Is(err, errGone) { // refused by us: what a link says is another value
+			r.stats.heldExpired.Add(1)
+		}
 		return nil, err
 	}
 	return e.link, nil
 }
 
+// withdraw takes a request back, which only $connect can still have kept waiting:
+// one behind others that an open connection is taking will be answered, and 410
+// would be wrong.
 func (e *Entry) withdraw(q *request) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	w := e.waiting
-	if w == nil {
+	if w == nil || e.state != pending {
 		return false
 	}
 	i := slices.Index(w.held, q)

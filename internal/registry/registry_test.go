@@ -237,6 +237,53 @@ func TestHeldPostGivesUp(t *testing.T) {
 	})
 }
 
+// slow is a link whose Send takes its time, as one does that is descheduled.
+type slow struct{ client }
+
+func (l *slow) Send(text []byte) error {
+	time.Sleep(time.Second)
+	return l.client.Send(text)
+}
+
+// The time to wait ended while the connection, open already, was taking what came
+// before: a 410 then made an application delete the row of a living connection.
+func TestHeldPostIsNotGoneOnceOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, e, c := begin(Config{})
+		results := make(chan error, 3)
+		for i := range 3 {
+			go func() { results <- r.Post(context.Background(), to("api", "prod", c, false), []byte(fmt.Sprint(i))) }()
+			synctest.Wait()
+		}
+		time.Sleep(1900 * time.Millisecond)
+		l := &slow{}
+		r.Open(e, l)
+		for range 3 {
+			if err := <-results; err != nil {
+				t.Error(err)
+			}
+		}
+		if got := l.got(); !slices.Equal(got, []string{"0", "1", "2"}) {
+			t.Errorf("delivered %q", got)
+		}
+	})
+}
+
+// What was held is either delivered or counted as expired.
+func TestHeldPostsAreAccountedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, e, c := begin(Config{})
+		var wait sync.WaitGroup
+		wait.Go(func() { isKind(t, r.Post(context.Background(), to("api", "prod", c, false), nil), fault.Gone) })
+		synctest.Wait()
+		r.Remove(e) // $connect refused
+		wait.Wait()
+		if n := r.Stats(); n.HeldTotal != 1 || n.HeldExpired != 1 || n.Held != 0 {
+			t.Errorf("%+v", n)
+		}
+	})
+}
+
 // Inspect and Disconnect are held like posts; what follows a Disconnect is gone.
 func TestHeldInspectAndDisconnect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

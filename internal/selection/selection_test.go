@@ -193,6 +193,34 @@ func FuzzWalk(f *testing.F) {
 	})
 }
 
+func TestAppendFit(t *testing.T) {
+	e, err := Compile("news/${request.body.ch}/$context.who")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := e.Example("x"); got != "news/x/x" {
+		t.Errorf("example %q", got)
+	}
+	who := func(string) (string, bool) { return "me", true }
+	short := func(value []byte) bool { return len(value) < 3 }
+	for _, v := range []struct {
+		body    string
+		context func(string) (string, bool)
+		bad     string
+	}{
+		{`{"ch":"a"}`, who, ""},
+		{`{"ch":"abc"}`, who, "request.body.ch"},
+		{`{}`, who, "request.body.ch"},
+		{`no JSON`, who, "request.body"},
+		{`{"ch":"a"}`, nil, "context.who"},
+	} {
+		got, bad := e.AppendFit(nil, &Vars{Body: []byte(v.body), Context: v.context}, short)
+		if bad != v.bad || bad == "" && string(got) != "news/a/me" {
+			t.Errorf("%s: %q, bad %q, want %q", v.body, got, bad, v.bad)
+		}
+	}
+}
+
 func FuzzCompile(f *testing.F) {
 	for _, s := range []string{"$request.body.a", "${request.body.a[0]['x']}-\\$", "${request.body..a[?(@.x>1)]}", "$context.a$stageVariables.b"} {
 		f.Add(s, []byte(`{"a":[1]}`))

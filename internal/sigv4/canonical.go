@@ -74,8 +74,9 @@ func fold(path string) string {
 
 // canonicalQuery decodes every parameter, encodes it in the one canonical way
 // and sorts after encoding. "+" is a space, because that is what handlers read.
-// A presigned request's own signature is left out.
-func canonicalQuery(raw string) (string, error) {
+// A presigned request's own signature is left out, and only there: one that is
+// signed in its header covers whatever somebody may have added by that name.
+func (s *Signature) canonicalQuery(raw string) (string, error) {
 	if raw == "" {
 		return "", nil
 	}
@@ -94,7 +95,7 @@ func canonicalQuery(raw string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if n != querySignature {
+		if n != querySignature || !s.Presigned {
 			list = append(list, param{string(escape(nil, n, false)), string(escape(nil, v, false))})
 		}
 	}

@@ -93,7 +93,7 @@ func (s *Signature) compute(r *http.Request, secret, hash string) string {
 		host = r.URL.Host
 	}
 	req := &Request{Method: r.Method, Header: FieldsOf(r.Header), Length: -1}
-	query, _ := canonicalQuery(r.URL.RawQuery)
+	query, _ := s.canonicalQuery(r.URL.RawQuery)
 	key := signingKey(secret, s.Date, s.Region, s.Service)
 	canonical, _ := s.appendCanonical(nil, req, host, r.URL.EscapedPath(), query, []byte(hash))
 	sum := s.sign(canonical, &key)

@@ -414,6 +414,24 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
+// A signature in the header covers the whole query. One name was left out of it
+// that only a presigned request may add after signing.
+func TestNothingMayJoinASignedQuery(t *testing.T) {
+	now := time.Now()
+	r, _ := http.NewRequest("GET", "https://a.execute-api.us-east-1.amazonaws.com/dev?a=b", nil)
+	Sign(r, nil, Key{ID: "AKID", Secret: "secret"}, Scope{"us-east-1", "execute-api"}, now)
+	if err := verify(r, nil, "secret", now); err != nil {
+		t.Fatal(err)
+	}
+	for _, extra := range []string{"&X-Amz-Signature=x", "&X%2DAmz-Signature=x", "&X-Amz-Signatur%65=x"} {
+		q := r.Clone(r.Context())
+		q.URL.RawQuery += extra
+		if err := verify(q, nil, "secret", now); err == nil {
+			t.Errorf("%s was added to a signed request, which still verifies", extra)
+		}
+	}
+}
+
 // A remembered key verifies the same requests as a fresh one, and only those.
 func TestKeys(t *testing.T) {
 	var k Keys

@@ -35,7 +35,7 @@ func (s *Signature) verify(r *Request, now time.Time, key *[sha256.Size]byte) er
 	if err != nil {
 		return err
 	}
-	query, err := canonicalQuery(r.RawQuery)
+	query, err := s.canonicalQuery(r.RawQuery)
 	if err != nil {
 		return invalid("The query string cannot be decoded: '" + printable(r.RawQuery) + "'.")
 	}

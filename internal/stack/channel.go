@@ -6,8 +6,10 @@ import (
 
 	"github.com/livegate/livegate/internal/cfn"
 	"github.com/livegate/livegate/internal/event"
+	"github.com/livegate/livegate/internal/fault"
 	"github.com/livegate/livegate/internal/model"
 	"github.com/livegate/livegate/internal/selection"
+	"github.com/livegate/livegate/internal/topic"
 )
 
 var channelActions = []string{string(model.Join), string(model.Leave), string(model.Publish)}
@@ -103,5 +105,20 @@ func (in *instance) channelName(r *cfn.Resource, key string, action cfn.Entry) s
 		in.report(Error, "bad-channel", r, action.Pos, "Placeholders are ${request.body.NAME} and ${context.NAME}.", "The channel %s of route %s has the unknown placeholder ${%s}.", quote(v.Text), key, name)
 		return ""
 	}
+	if err := channelFits(action.Key, expr.Example("x")); err != nil {
+		in.report(Error, "bad-channel", r, action.Pos, channelExample, "The channel %s of route %s never works: %s.", quote(v.Text), key, fault.Message(err))
+		return ""
+	}
 	return v.Text
+}
+
+// channelFits checks the shape of a name: a client's message would be blamed for it
+// otherwise, every time.
+func channelFits(action, name string) (err error) {
+	if action == string(model.Publish) {
+		_, err = topic.Grammar{}.Channel(name)
+	} else {
+		_, err = topic.Grammar{}.Filter(name)
+	}
+	return err
 }

@@ -58,6 +58,9 @@ func TestBadChannelRoutes(t *testing.T) {
 		{`{Channel: {Join: "a/${request.body}"}}`, "go", "unknown placeholder ${request.body}"},
 		{`{Channel: {Join: "a/${request.header.x}"}}`, "go", "unknown placeholder ${request.header.x}"},
 		{`{Channel: {Join: "a/${context.nope}"}}`, "go", "unknown placeholder ${context.nope}"},
+		{`{Channel: {Publish: "news/*"}}`, "go", "a wildcard stands for many channels"},
+		{`{Channel: {Join: "a/*/${request.body.x}"}}`, "go", "a wildcard is allowed only as the last segment"},
+		{`{Channel: {Leave: "a//${request.body.x}"}}`, "go", "segment 2, at byte 3, is empty"},
 		{`{Channel: {Join: "a"}}`, "$connect", "The route $connect cannot have a Channel"},
 		{`{Channel: {Join: "a"}}`, "$disconnect", "The route $disconnect cannot have a Channel"},
 	} {

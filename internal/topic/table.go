@@ -48,8 +48,9 @@ func (t *table[T]) bucket(hash uint32) *atomic.Pointer[node[T]] {
 // find needs no lock. The counter-example to its second look at s.table: a
 // reader stops on a node of table 1; the index grows twice; table 3 uses the
 // links of table 1 again, the reader is led into a foreign chain and to its end
-// without having met a node that was there all the time. Chains lead from newer
-// to older nodes in any case, so the walk ends.
+// without having met a node that was there all the time. The walk ends in any
+// case: a rebuilt link leads to nodes rebuilt before it, an inserted node's to the
+// chain it found, and a removed node's stays, so links never close into a ring.
 func (s *shard[T]) find(hash uint32, r reach, name string) *node[T] {
 	for {
 		t := s.table.Load()
