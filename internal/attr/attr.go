@@ -176,6 +176,26 @@ func Number(s string) Value {
 	return Value{Kind: N, Str: n.String()}
 }
 
+// NewSet makes a set of values of one type, which must be S, N or B. It fails, as
+// a request would, on an empty or mixed list and on duplicates.
+func NewSet(values []Value) (Value, error) {
+	if len(values) == 0 {
+		return Value{}, Invalid("One or more parameter values were invalid: An string set  may not be empty")
+	}
+	set := Value{Set: make([]string, len(values))}
+	for i, v := range values {
+		switch {
+		case v.Kind != S && v.Kind != N && v.Kind != B:
+			return set, Invalid("One or more parameter values were invalid: A set holds strings, numbers or binaries, not %s", v.Kind)
+		case v.Kind != values[0].Kind:
+			return set, Invalid("One or more parameter values were invalid: A set holds values of one type, not %s and %s", values[0].Kind, v.Kind)
+		}
+		set.Set[i] = v.Str
+	}
+	set.Kind = values[0].Kind + SS - S
+	return set, checkSet(set)
+}
+
 // Equal compares as DynamoDB's "=" does: same type and same content; sets
 // without regard to order.
 func Equal(a, b Value) bool {

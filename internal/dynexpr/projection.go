@@ -2,12 +2,16 @@ package dynexpr
 
 import (
 	"slices"
+	"strconv"
 
 	"github.com/livegate/livegate/internal/attr"
 )
 
-// Projection is a parsed projection expression.
-type Projection struct{ root *tree }
+// Projection is a parsed projection expression, or the columns of a SELECT.
+type Projection struct {
+	root    *tree
+	columns []Path // of a SELECT; nil otherwise
+}
 
 // tree is the projected paths merged: a leaf takes everything below it.
 type tree struct {
@@ -49,7 +53,20 @@ func NewProjection(paths ...Path) *Projection {
 		}
 		t.leaf = true
 	}
-	return &Projection{root}
+	return &Projection{root: root}
+}
+
+// newColumns projects as SELECT does: what a path leads to stands at the top of
+// the result, under the path's last name.
+func newColumns(paths []Path) *Projection { return &Projection{columns: paths} }
+
+// columnName is the last name of a path; a list element has none, and gets the
+// column's position, as PartiQL has it (PartiQL specification, "SELECT clause").
+func columnName(p Path, column int) string {
+	if last := p[len(p)-1]; last.Index < 0 {
+		return last.Name
+	}
+	return "_" + strconv.Itoa(column+1)
 }
 
 // Attributes projects whole attributes.
@@ -82,16 +99,32 @@ func (t *tree) child(s Step) *tree {
 
 // Apply returns what the projection selects, possibly an empty map. Elements
 // picked from a list keep their order and close up.
-func (p *Projection) Apply(item attr.Map) attr.Map { return p.root.fromMap(item) }
+func (p *Projection) Apply(item attr.Map) attr.Map {
+	if p.columns == nil {
+		return p.root.fromMap(item)
+	}
+	out := attr.Map{}
+	for i, path := range p.columns {
+		if v, ok := path.Lookup(item); ok {
+			out = out.With(columnName(path, i), v)
+		}
+	}
+	return out
+}
 
 // Tops returns the attributes the projection touches.
 func (p *Projection) Tops() []string {
-	tops := make([]string, 0, len(p.root.names))
-	for name := range p.root.names {
-		tops = append(tops, name)
+	var tops []string
+	if p.columns == nil {
+		for name := range p.root.names {
+			tops = append(tops, name)
+		}
+	}
+	for _, path := range p.columns {
+		tops = append(tops, path.Top())
 	}
 	slices.Sort(tops)
-	return tops
+	return slices.Compact(tops)
 }
 
 func (t *tree) fromMap(m attr.Map) attr.Map {

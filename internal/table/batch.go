@@ -62,6 +62,7 @@ func (e *Engine) BatchWriteItem(ctx context.Context, in *BatchWriteInput) (*Batc
 	}
 	out := &BatchWriteOutput{}
 	for _, w := range writes {
+		e.wake(w.t)
 		out.Capacity = mergeCapacity(out.Capacity, w.capacity(in.Capacity, 1))
 		if in.CollectionSizes != "SIZE" {
 			continue

@@ -178,19 +178,23 @@ func (t *state) checkItem(item attr.Map) error {
 	if err := t.key.checkValues(item); err != nil {
 		return err
 	}
-	return t.checkIndexKeys(item, false)
+	return t.checkIndexKeys(item, nil)
 }
 
 // checkIndexKeys refuses an item whose index key attributes have another type or
-// are empty: it could not be indexed.
-func (t *state) checkIndexKeys(item attr.Map, updated bool) error {
+// are empty: it could not be indexed. changed is given for an update, which only
+// answers for the attributes that it changes.
+func (t *state) checkIndexKeys(item attr.Map, changed func(name string) bool) error {
+	updated := changed != nil
 	for _, i := range t.indexes {
 		for _, name := range i.key.names() {
 			v, ok := item.Get(name)
 			switch {
-			case !ok:
+			case !ok || updated && !changed(name):
 			case v.Kind != i.key.kind(name) && updated:
 				return invalid("The update expression attempted to update the secondary index key to unsupported type")
+			case v.Kind != attr.N && v.Str == "" && updated:
+				return invalid("One or more parameter values are not valid. The update expression attempted to update a secondary index key to a value that is not supported. The AttributeValue for a key attribute cannot contain an empty %s value.", emptyWord(v.Kind))
 			case v.Kind != i.key.kind(name):
 				return invalid("One or more parameter values were invalid: Type mismatch for Index Key %s Expected: %s Actual: %s IndexName: %s", name, i.key.kind(name), v.Kind, i.name)
 			case v.Kind != attr.N && v.Str == "":

@@ -25,18 +25,17 @@ func (e *Engine) CreateTable(ctx context.Context, in *CreateTableInput) (*Descri
 	if err != nil {
 		return nil, err
 	}
-	now := e.cfg.Clock.Now()
-	def.ID, def.Created = id.NewUUID(), now.UnixMilli()
+	def.ID, def.Created = id.NewUUID(), e.cfg.Clock.Now().UnixMilli()
 	if def.OnDemand {
 		def.OnDemandAt = def.Created
-	}
-	if def.Stream != "" {
-		def.StreamLabel = streamLabel(now)
 	}
 	var t *state
 	err = e.change(ctx, func(tx Tx) error {
 		if e.lookup(def.Name) != nil {
 			return inUse("Table already exists: %s", def.Name)
+		}
+		if err := e.switchStream(tx, &definition{}, def); err != nil {
+			return err
 		}
 		t = newState(*def, &counts{})
 		return e.save(tx, t)
@@ -377,6 +376,9 @@ func (e *Engine) DeleteTable(ctx context.Context, name *string) (*Description, e
 }
 
 func (e *Engine) drop(tx Tx, t *state) error {
+	if err := e.switchStream(tx, &t.def, &definition{}); err != nil {
+		return err
+	}
 	for _, i := range t.indexes {
 		if err := tx.Drop(i.space); err != nil {
 			return err

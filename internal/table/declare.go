@@ -43,8 +43,12 @@ func (e *Engine) declare(tx Tx, m *model.Table) error {
 		return fault.New(fault.Conflict, "%s: table %s: its primary key is now %s and was %s, and the stored items cannot follow; change it back, rename the table, or clear the data with `livegate reset`",
 			m.Pos, m.Name, shownKey(def), shownKey(old.def))
 	}
-	if def.Stream != "" && def.StreamLabel == "" {
-		def.StreamLabel = streamLabel(e.cfg.Clock.Now())
+	was := &definition{}
+	if old != nil {
+		was = &old.def
+	}
+	if err := e.switchStream(tx, was, &def); err != nil {
+		return err
 	}
 	if old == nil {
 		return e.save(tx, newState(def, &counts{}))

@@ -4,14 +4,11 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"time"
 )
 
 func (e *Engine) tableARN(name string) string {
 	return "arn:aws:dynamodb:" + e.cfg.Region + ":" + e.cfg.AccountID + ":table/" + name
 }
-
-func streamLabel(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000") }
 
 // DescribeTable describes a table.
 func (e *Engine) DescribeTable(name *string) (*Description, error) {
@@ -54,8 +51,10 @@ func (e *Engine) describe(t *state) *Description {
 	if def.Stream != "" {
 		on := true
 		d.StreamSpecification = &StreamSpecification{&on, def.Stream}
+	}
+	if s := e.streamOf(def); s != nil { // also the last one, for a day after it was switched off
 		d.LatestStreamLabel = def.StreamLabel
-		d.LatestStreamArn = d.TableArn + "/stream/" + def.StreamLabel
+		d.LatestStreamArn = e.streamARN(s)
 	}
 	if def.Class != "" {
 		d.TableClassSummary = &ClassSummary{def.Class}
@@ -109,7 +108,7 @@ func (e *Engine) ListTables(start *string, limit *int64) (names []string, last s
 	if limit != nil {
 		n = int(*limit)
 	}
-	names = slices.Sorted(maps.Keys(e.snapshot()))
+	names = slices.Sorted(maps.Keys(e.snapshot().tables))
 	if start != nil {
 		at, found := slices.BinarySearch(names, *start)
 		if found {

@@ -2,6 +2,7 @@ package table
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -77,8 +78,8 @@ func (t *state) refillDue(tx Tx, before string) error {
 	return err
 }
 
-// Run deletes expired items until ctx ends, looking every ten seconds of the
-// engine's clock. It returns nil then, or the store's error.
+// Run deletes expired items and stream records until ctx ends, looking every ten
+// seconds of the engine's clock. It returns nil then, or the store's error.
 func (e *Engine) Run(ctx context.Context) error {
 	timer := e.cfg.Clock.NewTimer(expireEvery)
 	defer timer.Stop()
@@ -88,7 +89,7 @@ func (e *Engine) Run(ctx context.Context) error {
 			return nil
 		case <-timer.C:
 		}
-		if err := e.expire(ctx); err != nil {
+		if err := cmp.Or(e.expire(ctx), e.tendStreams(ctx)); err != nil {
 			if ctx.Err() != nil {
 				return nil
 			}
@@ -101,7 +102,7 @@ func (e *Engine) Run(ctx context.Context) error {
 // expire deletes everything that is due now.
 func (e *Engine) expire(ctx context.Context) error {
 	now := e.cfg.Clock.Now()
-	for name, t := range e.snapshot() {
+	for name, t := range e.snapshot().tables {
 		if t.def.TTL == "" {
 			continue
 		}
@@ -147,6 +148,7 @@ func (e *Engine) expireSome(ctx context.Context, name string, now time.Time) (in
 	if errors.Is(err, errChanged) {
 		return expireBatch, nil
 	}
+	e.wake(t)
 	return len(keys), err
 }
 

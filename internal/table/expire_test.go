@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -12,14 +13,7 @@ import (
 )
 
 func TestExpiry(t *testing.T) {
-	var expired []string
-	e := newEngine(t, Config{OnChange: func(_ Tx, c Change) error {
-		if c.Expired {
-			v, _ := c.Key.Get("sk")
-			expired = append(expired, v.Str)
-		}
-		return nil
-	}})
+	e := newEngine(t, Config{})
 	m := chat()
 	m.TTL, m.StreamView = "until", "KEYS_ONLY"
 	declare(t, e, m)
@@ -44,7 +38,13 @@ func TestExpiry(t *testing.T) {
 	if got := numbers(t, query(t, e, "", "pk = :p", `{":p":{"S":"a"}}`, nil).Items); got != "3 4 5 6 7 8" {
 		t.Fatal(got)
 	}
-	if len(expired) != 2 {
+	var expired []string
+	for _, r := range records(t, e, "chat") {
+		if r.Expired {
+			expired = append(expired, r.Event+" "+string(r.Keys))
+		}
+	}
+	if want := []string{`REMOVE {"pk":{"S":"a"},"sk":{"N":"1"}}`, `REMOVE {"pk":{"S":"a"},"sk":{"N":"2"}}`}; !slices.Equal(expired, want) {
 		t.Fatal(expired)
 	}
 }
@@ -82,25 +82,26 @@ func TestExpirySwitchedOnLater(t *testing.T) {
 }
 
 func TestRunExpiresAndStops(t *testing.T) {
-	gone := make(chan struct{})
-	e, done := openAt(t, filepath.Join(t.TempDir(), "state.db"), Config{
-		Clock: clock.Scaled(10_000),
-		OnChange: func(_ Tx, c Change) error {
-			if c.Expired {
-				close(gone)
-			}
-			return nil
-		},
-	})
+	e, done := openAt(t, filepath.Join(t.TempDir(), "state.db"), Config{Clock: clock.Scaled(10_000)})
 	defer done()
 	m := chat()
 	m.TTL, m.StreamView = "until", "KEYS_ONLY"
 	declare(t, e, m)
+	tail, err := e.Tail(streamOfTable(t, e, "chat"), FromLatest)
+	if err != nil {
+		t.Fatal(err)
+	}
 	putItem(t, e, fmt.Sprintf(`{"pk":{"S":"a"},"sk":{"N":"1"},"until":{"N":"%d"}}`, time.Now().Unix()-10))
 	ctx, cancel := context.WithCancel(context.Background())
 	result := make(chan error)
 	go func() { result <- e.Run(ctx) }()
-	<-gone
+	for gone := false; !gone; {
+		records, err := tail.Next(ctx, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		gone = records[len(records)-1].Expired
+	}
 	cancel()
 	if err := <-result; err != nil {
 		t.Fatal(err)

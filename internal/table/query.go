@@ -214,12 +214,17 @@ func (in *QueryInput) keyCondition(k keySpec, p *parsed) (*dynexpr.KeyCondition,
 	if err != nil {
 		return nil, err
 	}
+	return kc, k.checkCondition(kc)
+}
+
+// checkCondition checks the types of a key condition's values.
+func (k keySpec) checkCondition(kc *dynexpr.KeyCondition) error {
 	mismatch := kc.Hash.Kind != k.hashKind
 	for _, v := range kc.Range {
 		mismatch = mismatch || v.Kind != k.rngKind
 	}
 	if mismatch {
-		return nil, invalid("One or more parameter values were invalid: Condition parameter type does not match schema type")
+		return invalid("One or more parameter values were invalid: Condition parameter type does not match schema type")
 	}
 	for i, v := range append([]attr.Value{kc.Hash}, kc.Range...) {
 		if v.Kind != attr.N && v.Str == "" && (i == 0 || kc.Op != "begins_with") {
@@ -227,10 +232,10 @@ func (in *QueryInput) keyCondition(k keySpec, p *parsed) (*dynexpr.KeyCondition,
 			if i > 0 {
 				name = k.rng
 			}
-			return nil, invalid("One or more parameter values are not valid. The AttributeValue for a key attribute cannot contain an empty %s value. Key: %s", emptyWord(v.Kind), name)
+			return invalid("One or more parameter values are not valid. The AttributeValue for a key attribute cannot contain an empty %s value. Key: %s", emptyWord(v.Kind), name)
 		}
 	}
-	return kc, nil
+	return nil
 }
 
 // checkFilter refuses filters on key attributes.

@@ -1,5 +1,6 @@
 // Package table is DynamoDB's semantics over an ordered key-value store: tables,
-// items, conditions, secondary indexes, transactions and time to live.
+// items, conditions, secondary indexes, transactions, PartiQL, streams and time to
+// live.
 //
 // # Promises
 //
@@ -24,9 +25,16 @@
 // disagree with its table, and a write that does not touch an index's keys does
 // not touch the index.
 //
-// The catalog of tables is in memory and changes only inside the transaction
-// that persists it, on the store's writer, so a write always meets the catalog
-// it will be committed with.
+// A stream owns one space: sequence number → record, kept for 24 hours, also when
+// the stream or its table is gone. A sequence number holds the millisecond it was
+// given out in, so what is too old is a range.
+//
+// The catalog of tables and streams is in memory and changes only inside the
+// transaction that persists it, on the store's writer, so a write always meets
+// the catalog it will be committed with.
+//
+// [Engine.Tail] is how the rest of Livegate follows a table; clients use
+// [Engine.GetRecords] on the same records.
 //
 // Errors are DynamoDB's exceptions as fault.Error; those that carry more than a
 // message are a *[Failure]. The package knows no HTTP and no disk.
@@ -84,27 +92,12 @@ func (o over[T]) View(fn func(Tx) error) error {
 	return o.db.View(func(tx T) error { return fn(tx) })
 }
 
-// Change is one item changing: what a stream record is made of. Old or New is
-// nil when the item did not exist before or does not exist after. Expired marks
-// a deletion by time to live.
-type Change struct {
-	Table    string
-	TableARN string
-	View     string // StreamViewType
-	Key      attr.Map
-	Old, New attr.Map
-	Expired  bool
-}
-
 // Config of an engine. Only Store is required.
 type Config struct {
 	Store     Store
 	Clock     clock.Clock
 	Region    string // in ARNs; "" means us-east-1
 	AccountID string // in ARNs; "" means 000000000000
-	// OnChange is called inside the write transaction for each item that changes
-	// in a table with a stream. An error takes the write back. May be nil.
-	OnChange func(tx Tx, c Change) error
 }
 
 // Engine is all tables of one store. Safe for concurrent use.
@@ -112,14 +105,22 @@ type Engine struct {
 	cfg   Config // static after New
 	store Store
 
-	// The map is replaced, never changed; guarded by mu. Written only on the
+	// The catalog is replaced, never changed; guarded by mu. Written only on the
 	// store's writer, see the package comment.
-	mu     sync.RWMutex
-	tables map[string]*state
+	mu   sync.RWMutex
+	held *catalog
+}
+
+// catalog is all tables by name, and all streams by [stream.id].
+type catalog struct {
+	tables  map[string]*state
+	streams map[string]*stream
 }
 
 const (
 	catalogSpace = "tables"   // name → definition, JSON
+	streamsSpace = "streams"  // stream id → streamDefinition, JSON
+	trimmedSpace = "trimmed"  // stream id → the last sequence number that was trimmed
 	countsSpace  = "counts"   // table id → items, bytes
 	tokensSpace  = "requests" // idempotency token → outcome
 )
@@ -135,8 +136,11 @@ func New(cfg Config) (*Engine, error) {
 	if cfg.AccountID == "" {
 		cfg.AccountID = "000000000000"
 	}
-	e := &Engine{cfg: cfg, store: cfg.Store, tables: map[string]*state{}}
+	e := &Engine{cfg: cfg, store: cfg.Store, held: &catalog{}}
 	if err := e.store.View(e.load); err != nil {
+		return nil, fmt.Errorf("table.New: %w", err)
+	}
+	if err := e.adoptStreams(); err != nil {
 		return nil, fmt.Errorf("table.New: %w", err)
 	}
 	return e, nil
@@ -161,13 +165,17 @@ func (e *Engine) load(tx Tx) error {
 	for _, t := range tables {
 		t.counts.load(tx, t)
 	}
-	e.replace(tables)
+	streams, err := e.loadStreams(tx)
+	if err != nil {
+		return err
+	}
+	e.replace(&catalog{tables, streams})
 	return nil
 }
 
-func (e *Engine) replace(tables map[string]*state) {
+func (e *Engine) replace(c *catalog) {
 	e.mu.Lock()
-	e.tables = tables
+	e.held = c
 	e.mu.Unlock()
 }
 
@@ -180,7 +188,7 @@ type Status struct {
 
 // Tables lists the tables by name.
 func (e *Engine) Tables() []Status {
-	tables := e.snapshot()
+	tables := e.snapshot().tables
 	out := make([]Status, 0, len(tables))
 	for _, name := range slices.Sorted(maps.Keys(tables)) {
 		items, bytes := tables[name].counts.read()
@@ -189,26 +197,33 @@ func (e *Engine) Tables() []Status {
 	return out
 }
 
-func (e *Engine) snapshot() map[string]*state {
+func (e *Engine) snapshot() *catalog {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
-	return e.tables
+	return e.held
 }
 
-func (e *Engine) lookup(name string) *state { return e.snapshot()[name] }
+func (e *Engine) lookup(name string) *state { return e.snapshot().tables[name] }
 
 // publish puts a new state of one table into the catalog; nil removes it. Only
 // inside a write transaction.
 func (e *Engine) publish(name string, t *state) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	next := maps.Clone(e.tables)
-	if t == nil {
-		delete(next, name)
-	} else {
-		next[name] = t
+	c := e.snapshot()
+	e.replace(&catalog{replaced(c.tables, name, t), c.streams})
+}
+
+// replaced is a copy of m in which key is v, or gone when v is nil.
+func replaced[T any](m map[string]*T, key string, v *T) map[string]*T {
+	next := maps.Clone(m)
+	if next == nil {
+		next = map[string]*T{}
 	}
-	e.tables = next
+	if v == nil {
+		delete(next, key)
+	} else {
+		next[key] = v
+	}
+	return next
 }
 
 // change runs a function that may publish; when the transaction fails after all,
@@ -217,8 +232,9 @@ func (e *Engine) publish(name string, t *state) {
 // other tables, and going back then would make it forget them.
 func (e *Engine) change(ctx context.Context, fn func(Tx) error) error {
 	published := false
+	var before *catalog
 	err := e.store.Update(ctx, func(tx Tx) error {
-		before := e.snapshot()
+		before = e.snapshot()
 		err := fn(tx)
 		if err != nil {
 			e.replace(before)
@@ -233,6 +249,14 @@ func (e *Engine) change(ctx context.Context, fn func(Tx) error) error {
 		})
 		if !errors.Is(again, reloaded) {
 			return errors.Join(err, again)
+		}
+	}
+	if err == nil { // who follows a stream must see that it was closed
+		after := e.snapshot().streams
+		for id, s := range before.streams {
+			if after[id] != s {
+				s.log.wake()
+			}
 		}
 	}
 	return err

@@ -8,15 +8,11 @@ import (
 	"strings"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"github.com/livegate/livegate/internal/attr"
 	"github.com/livegate/livegate/internal/fault"
 	"github.com/livegate/livegate/internal/model"
 	"github.com/livegate/livegate/internal/storage"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // openAt opens an engine over a file; the second result closes it.
 func openAt(t testing.TB, path string, cfg Config) (*Engine, func()) {
@@ -279,44 +275,6 @@ func TestLastKeyOutsideTheConditionIsRefused(t *testing.T) {
 		if fault.Message(err) != want {
 			t.Errorf("%s: %v", start, err)
 		}
-	}
-}
-
-// The stream hook sees both images, once per change, inside the transaction: its
-// error takes the write back.
-func TestOnChange(t *testing.T) {
-	var seen []string
-	refuse := false
-	e := newEngine(t, Config{OnChange: func(tx Tx, c Change) error {
-		if refuse {
-			return fmt.Errorf("no room")
-		}
-		seen = append(seen, fmt.Sprintf("%s %s %s→%s", c.Table, c.View, attr.AppendItem(nil, c.Old), attr.AppendItem(nil, c.New)))
-		return tx.Put("log", fmt.Appendf(nil, "%d", len(seen)), nil)
-	}})
-	m := chat()
-	m.StreamView = "NEW_AND_OLD_IMAGES"
-	declare(t, e, m)
-	putItem(t, e, `{"pk":{"S":"a"},"sk":{"N":"1"}}`)
-	putItem(t, e, `{"pk":{"S":"a"},"sk":{"N":"1"}}`) // no change, no record
-	putItem(t, e, `{"pk":{"S":"a"},"sk":{"N":"1"},"x":{"N":"2"}}`)
-	if _, err := e.DeleteItem(context.Background(), &DeleteInput{Table: ptr("chat"), Key: item(t, `{"pk":{"S":"a"},"sk":{"N":"1"}}`)}); err != nil {
-		t.Fatal(err)
-	}
-	want := []string{
-		`chat NEW_AND_OLD_IMAGES {}→{"pk":{"S":"a"},"sk":{"N":"1"}}`,
-		`chat NEW_AND_OLD_IMAGES {"pk":{"S":"a"},"sk":{"N":"1"}}→{"pk":{"S":"a"},"sk":{"N":"1"},"x":{"N":"2"}}`,
-		`chat NEW_AND_OLD_IMAGES {"pk":{"S":"a"},"sk":{"N":"1"},"x":{"N":"2"}}→{}`,
-	}
-	if !slices.Equal(seen, want) {
-		t.Fatalf("%q", seen)
-	}
-	refuse = true
-	if _, err := e.PutItem(context.Background(), &PutInput{Table: ptr("chat"), Item: item(t, `{"pk":{"S":"z"},"sk":{"N":"1"}}`)}); err == nil {
-		t.Fatal("the write went through without its record")
-	}
-	if got := getItem(t, e, `{"pk":{"S":"z"},"sk":{"N":"1"}}`); got != "" {
-		t.Fatal(got)
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -51,36 +50,21 @@ func (e *Engine) TransactWriteItems(ctx context.Context, in *TransactWriteInput)
 	if err := in.check(); err != nil {
 		return nil, err
 	}
-	var writes []*write
-	repeated := false
-	for {
-		var err error
-		if writes, err = e.bindTransaction(in); err != nil {
-			return nil, err
-		}
-		err = e.store.Update(ctx, func(tx Tx) (err error) {
-			if repeated, err = e.claimToken(tx, in); err != nil || repeated {
-				return err
+	writes, repeated, err := e.commit(ctx, in.Token, in.Fingerprint, func() ([]*write, error) {
+		return bindAll(len(in.Actions), func(i int) (*write, error) {
+			w, err := e.bindAction(&in.Actions[i])
+			if err == nil {
+				w.needOld = wantsCapacity(in.Capacity)
 			}
-			return e.transact(tx, writes)
+			return w, err
 		})
-		if errors.Is(err, errChanged) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		break
+	})
+	if err != nil {
+		return nil, err
 	}
 	out := &TransactWriteOutput{}
 	for _, w := range writes {
-		c := w.capacity(in.Capacity, 2)
-		if c != nil && repeated {
-			c = &Capacity{Table: c.Table, Detail: c.Detail, Units: 2, OnTable: 2, ReadUnits: 2}
-		} else if c != nil {
-			c.WriteUnits = c.Units
-		}
-		out.Capacity = mergeCapacity(out.Capacity, c)
+		out.Capacity = mergeCapacity(out.Capacity, w.transactionCapacity(in.Capacity, repeated))
 		if k := w.collection(); k != nil && in.CollectionSizes == "SIZE" {
 			if out.Collections == nil {
 				out.Collections = map[string][]*Collection{}
@@ -95,27 +79,60 @@ func (in *TransactWriteInput) check() error {
 	var c constraints
 	c.enum(in.Capacity, "returnConsumedCapacity", "INDEXES", "TOTAL", "NONE")
 	c.enum(in.CollectionSizes, "returnItemCollectionMetrics", "SIZE", "NONE")
-	switch n := len(in.Actions); {
-	case n == 0:
-		c.add("'[]'", "transactItems", "Member must have length greater than or equal to 1")
-	case n > maxTransaction:
-		c.add("'["+strconv.Itoa(n)+" actions]'", "transactItems", "Member must have length less than or equal to 100")
-	}
-	if in.Token != nil && (len(*in.Token) < 1 || len(*in.Token) > 36) {
-		c.add(quoted(*in.Token), "clientRequestToken", "Member must have length less than or equal to 36")
-	}
+	c.count(len(in.Actions), "transactItems", maxTransaction)
+	c.token(in.Token)
 	return c.err()
 }
 
-// bindTransaction validates every action against its table.
-func (e *Engine) bindTransaction(in *TransactWriteInput) ([]*write, error) {
+// commit does all writes that bind returns, or none. repeated says that the token
+// was used for the same request before, and nothing was done now.
+func (e *Engine) commit(ctx context.Context, token *string, fingerprint []byte, bind func() ([]*write, error)) (writes []*write, repeated bool, err error) {
+	for {
+		if writes, err = bind(); err != nil {
+			return nil, false, err
+		}
+		err = e.store.Update(ctx, func(tx Tx) (err error) {
+			if repeated, err = e.claimToken(tx, token, fingerprint); err != nil || repeated {
+				return err
+			}
+			return e.transact(tx, writes)
+		})
+		if errors.Is(err, errChanged) {
+			continue
+		}
+		if err != nil {
+			return nil, false, err
+		}
+		for _, w := range writes {
+			e.wake(w.t)
+		}
+		return writes, repeated, nil
+	}
+}
+
+// transactionCapacity is a write's share: twice what it costs alone. A repeated
+// request costs reading its result.
+func (w *write) transactionCapacity(mode string, repeated bool) *Capacity {
+	c := w.capacity(mode, 2)
+	if c == nil {
+		return nil
+	}
+	if repeated {
+		return &Capacity{Table: c.Table, Detail: c.Detail, Units: 2, OnTable: 2, ReadUnits: 2}
+	}
+	c.WriteUnits = c.Units
+	return c
+}
+
+// bindAll validates n actions against their tables.
+func bindAll(n int, bind func(i int) (*write, error)) ([]*write, error) {
 	var writes []*write
 	seen := map[string]bool{}
 	size := 0
 	var reasons []Reason
 	failed := false
-	for i := range in.Actions {
-		w, err := e.bindAction(&in.Actions[i])
+	for i := range n {
+		w, err := bind(i)
 		reason := Reason{Code: "None"}
 		if err != nil {
 			var late *lateError
@@ -129,7 +146,6 @@ func (e *Engine) bindTransaction(in *TransactWriteInput) ([]*write, error) {
 		if w == nil {
 			continue
 		}
-		w.needOld = wantsCapacity(in.Capacity)
 		if at := w.t.space + string(w.keyBytes); seen[at] {
 			return nil, invalid("Transaction request cannot include multiple operations on one item")
 		} else {
@@ -236,7 +252,7 @@ func (e *Engine) transact(tx Tx, writes []*write) error {
 func reasonFor(err error) (Reason, bool) {
 	var f *Failure
 	if errors.As(err, &f) {
-		return Reason{"ConditionalCheckFailed", f.Fault.Msg, f.Item}, true
+		return Reason{strings.TrimSuffix(f.Fault.Type, "Exception"), f.Fault.Msg, f.Item}, true
 	}
 	var e *fault.Error
 	if errors.As(err, &e) && e.Type == "ValidationException" {
@@ -259,19 +275,19 @@ func cancelled(reasons []Reason) error {
 
 // claimToken records an idempotency token, or finds that it was used: with the
 // same request, which is then done already, or with another.
-func (e *Engine) claimToken(tx Tx, in *TransactWriteInput) (repeated bool, err error) {
-	if in.Token == nil {
+func (e *Engine) claimToken(tx Tx, token *string, fingerprint []byte) (repeated bool, err error) {
+	if token == nil {
 		return false, nil
 	}
 	now := e.cfg.Clock.Now()
-	if v := tx.Get(tokensSpace, []byte(*in.Token)); len(v) >= 8 && int64(binary.BigEndian.Uint64(v)) > now.Unix() {
-		if slices.Equal(v[8:], in.Fingerprint) {
+	if v := tx.Get(tokensSpace, []byte(*token)); len(v) >= 8 && int64(binary.BigEndian.Uint64(v)) > now.Unix() {
+		if slices.Equal(v[8:], fingerprint) {
 			return true, nil
 		}
 		return false, fault.Typed(fault.BadRequest, "IdempotentParameterMismatchException", "Another request with the same idempotent token but different parameters has been seen")
 	}
 	v := binary.BigEndian.AppendUint64(nil, uint64(now.Add(tokenLife).Unix()))
-	return false, tx.Put(tokensSpace, []byte(*in.Token), append(v, in.Fingerprint...))
+	return false, tx.Put(tokensSpace, []byte(*token), append(v, fingerprint...))
 }
 
 // forgetTokens deletes tokens whose time is over.
@@ -320,16 +336,16 @@ type TransactGetOutput struct {
 	Capacity []*Capacity
 }
 
-// TransactGetItems reads up to 100 items from one snapshot.
+// errTooMuchToGet: the items of a reading transaction are more than 4 MB together
+// (API reference, TransactGetItems).
+var errTooMuchToGet = attr.Invalid("Transaction request size has exceeded the maximum allowed size: the items are larger than 4 MB together")
+
+// TransactGetItems reads up to 100 items from one snapshot, and up to 4 MB of
+// them.
 func (e *Engine) TransactGetItems(_ context.Context, in *TransactGetInput) (*TransactGetOutput, error) {
 	var c constraints
 	c.enum(in.Capacity, "returnConsumedCapacity", "INDEXES", "TOTAL", "NONE")
-	switch n := len(in.Gets); {
-	case n == 0:
-		c.add("'[]'", "transactItems", "Member must have length greater than or equal to 1")
-	case n > maxTransaction:
-		c.add("'["+strconv.Itoa(n)+" gets]'", "transactItems", "Member must have length less than or equal to 100")
-	}
+	c.count(len(in.Gets), "transactItems", maxTransaction)
 	if err := c.err(); err != nil {
 		return nil, err
 	}
@@ -339,10 +355,14 @@ func (e *Engine) TransactGetItems(_ context.Context, in *TransactGetInput) (*Tra
 	}
 	out := &TransactGetOutput{}
 	err = e.store.View(func(tx Tx) error {
+		total := 0
 		for _, g := range gets {
 			item, size, err := g.t.get(tx, g.key, g.projection)
 			if err != nil {
 				return err
+			}
+			if total += size; total > maxTransactionBytes {
+				return errTooMuchToGet
 			}
 			out.Items = append(out.Items, item)
 			if c := g.t.readCapacity(in.Capacity, 2*readUnits(size, true)); c != nil {

@@ -28,6 +28,9 @@ func (e *Engine) UpdateTable(ctx context.Context, in *UpdateTableInput) (*Descri
 		if err := in.apply(e, &def); err != nil {
 			return err
 		}
+		if err := e.switchStream(tx, &old.def, &def); err != nil {
+			return err
+		}
 		t = newState(def, old.counts)
 		if created, err = reindex(tx, old, t); err != nil {
 			return err
@@ -117,9 +120,6 @@ func (in *UpdateTableInput) apply(e *Engine, def *definition) error {
 		}
 		if err := def.setStream(s); err != nil {
 			return err
-		}
-		if def.Stream != "" {
-			def.StreamLabel = streamLabel(e.cfg.Clock.Now())
 		}
 	}
 	if in.GlobalSecondaryIndexUpdates != nil {

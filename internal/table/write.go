@@ -69,6 +69,7 @@ type write struct {
 	onFailure bool // return the item when the condition fails
 	needOld   bool // the answer needs the old image
 	expired   bool // a deletion by time to live
+	insert    bool // an INSERT: that its condition fails means that the item exists
 
 	old, new attr.Map // images, after perform
 	oldSize  int
@@ -241,6 +242,7 @@ func (e *Engine) writeOne(ctx context.Context, name string, r *Returning, bind f
 		if err != nil {
 			return nil, err
 		}
+		e.wake(w.t)
 		return w.output(r), nil
 	}
 }
@@ -286,8 +288,11 @@ func (e *Engine) perform(tx Tx, w *write) error {
 	}
 	record := tx.Get(t.space, w.keyBytes)
 	w.oldSize, _ = splitRecord(record)
-	stream := t.def.Stream != "" && e.cfg.OnChange != nil
-	if record != nil && (w.needOld || w.condition != nil || w.act == actUpdate || len(t.indexes) > 0 || t.def.TTL != "" || stream) {
+	stream := e.streamOf(&t.def)
+	if stream != nil && !stream.open() {
+		stream = nil
+	}
+	if record != nil && (w.needOld || w.condition != nil || w.act == actUpdate || len(t.indexes) > 0 || t.def.TTL != "" || stream != nil) {
 		var err error
 		if w.old, err = decodeRecord(record); err != nil {
 			return err
@@ -305,11 +310,9 @@ func (e *Engine) perform(tx Tx, w *write) error {
 	if err := w.store(tx, record); err != nil {
 		return err
 	}
-	if stream && !sameItem(w.old, w.new) { // an unchanged item makes no record, as on AWS
-		return e.cfg.OnChange(tx, Change{
-			Table: t.def.Name, TableARN: e.tableARN(t.def.Name), View: t.def.Stream,
-			Key: w.key, Old: w.old, New: w.new, Expired: w.expired,
-		})
+	if stream != nil && !sameItem(w.old, w.new) { // an unchanged item makes no record, as on AWS
+		_, old := splitRecord(record)
+		return stream.append(tx, e.cfg.Clock.Now(), w, old)
 	}
 	return nil
 }
@@ -321,6 +324,9 @@ func sameItem(a, b attr.Map) bool {
 
 func (w *write) conditionFailed() error {
 	f := &Failure{Fault: fault.Typed(fault.BadRequest, "ConditionalCheckFailedException", "The conditional request failed")}
+	if w.insert {
+		f.Fault = fault.Typed(fault.BadRequest, "DuplicateItemException", "Duplicate primary key exists in table")
+	}
 	if w.onFailure && w.old != nil {
 		f.Item = attr.AppendItem(nil, w.old)
 	}
@@ -344,7 +350,7 @@ func (w *write) apply() error {
 				return err
 			}
 		}
-		if err := w.t.checkIndexKeys(w.new, true); err != nil {
+		if err := w.t.checkIndexKeys(w.new, w.changed); err != nil {
 			return err
 		}
 		if w.new.Depth() > attr.MaxDepth {
@@ -356,6 +362,15 @@ func (w *write) apply() error {
 		w.record = appendRecord(nil, w.new, w.newSize)
 	}
 	return nil
+}
+
+// changed reports whether an update gives an attribute another value. One that it
+// leaves alone is not checked again: it may be older than the index it is in the
+// key of.
+func (w *write) changed(name string) bool {
+	before, was := w.old.Get(name)
+	after, is := w.new.Get(name)
+	return is && (!was || !attr.Equal(before, after))
 }
 
 // store writes the item and its index entries.

@@ -1,5 +1,6 @@
-// Package dynamodb is the front door of the tables: the DynamoDB API in its AWS
-// JSON 1.0 protocol, as every AWS SDK speaks it.
+// Package dynamodb is the front door of the tables: the DynamoDB and DynamoDB
+// Streams APIs in their AWS JSON 1.0 protocol, as every AWS SDK speaks it. Both
+// are signed for the service "dynamodb", so one handler serves both.
 //
 // A request is a POST whose X-Amz-Target names the operation; the body is JSON.
 // Items are read in one pass without reflection and written from the engine's
@@ -30,8 +31,9 @@ const (
 	// maxRequest is DynamoDB's bound on a request's body.
 	maxRequest = 16 << 20
 
-	targetPrefix = "DynamoDB_20120810."
-	contentType  = "application/x-amz-json-1.0"
+	tablesPrefix  = "DynamoDB_20120810."
+	streamsPrefix = "DynamoDBStreams_20120810."
+	contentType   = "application/x-amz-json-1.0"
 
 	// Namespaces of error types.
 	nsDynamo   = "com.amazonaws.dynamodb.v20120810#"
@@ -47,8 +49,8 @@ type operation func(ctx context.Context, e *table.Engine, body, out []byte) ([]b
 
 type handler struct {
 	engine     *table.Engine
-	operations map[string]operation
-	buffers    sync.Pool // of *exchange
+	operations map[string]operation // by X-Amz-Target
+	buffers    sync.Pool            // of *exchange
 }
 
 // exchange is the buffers of one request.
@@ -59,7 +61,17 @@ type exchange struct {
 
 // New serves the engine's tables. It answers any path.
 func New(engine *table.Engine) http.Handler {
-	return &handler{engine: engine, operations: map[string]operation{
+	h := &handler{engine: engine, operations: map[string]operation{}}
+	for prefix, operations := range map[string]map[string]operation{tablesPrefix: tableOperations(), streamsPrefix: streamOperations()} {
+		for name, op := range operations {
+			h.operations[prefix+name] = op
+		}
+	}
+	return h
+}
+
+func tableOperations() map[string]operation {
+	return map[string]operation{
 		"PutItem":            putItem,
 		"GetItem":            getItem,
 		"DeleteItem":         deleteItem,
@@ -70,6 +82,10 @@ func New(engine *table.Engine) http.Handler {
 		"BatchWriteItem":     batchWriteItem,
 		"TransactGetItems":   transactGetItems,
 		"TransactWriteItems": transactWriteItems,
+
+		"ExecuteStatement":      executeStatement,
+		"BatchExecuteStatement": batchExecuteStatement,
+		"ExecuteTransaction":    executeTransaction,
 
 		"CreateTable":   createTable,
 		"DescribeTable": describeTable,
@@ -86,7 +102,28 @@ func New(engine *table.Engine) http.Handler {
 		"DescribeEndpoints":         describeEndpoints,
 		"DescribeContinuousBackups": describeContinuousBackups,
 		"UpdateContinuousBackups":   updateContinuousBackups,
-	}}
+
+		"DescribeContributorInsights":         describeContributorInsights,
+		"DescribeKinesisStreamingDestination": describeKinesisStreamingDestination,
+		"DescribeTableReplicaAutoScaling":     describeTableReplicaAutoScaling,
+		"DescribeGlobalTable":                 describeGlobalTable,
+		"DescribeGlobalTableSettings":         describeGlobalTable,
+		"GetResourcePolicy":                   getResourcePolicy,
+		"ListGlobalTables":                    listNothing("GlobalTables"),
+		"ListBackups":                         listNothing("BackupSummaries"),
+		"ListContributorInsights":             listNothing("ContributorInsightsSummaries"),
+		"ListExports":                         listNothing("ExportSummaries"),
+		"ListImports":                         listNothing("ImportSummaryList"),
+	}
+}
+
+func streamOperations() map[string]operation {
+	return map[string]operation{
+		"ListStreams":      listStreams,
+		"DescribeStream":   describeStream,
+		"GetShardIterator": getShardIterator,
+		"GetRecords":       getRecords,
+	}
 }
 
 // ServeHTTP implements http.Handler.
@@ -125,9 +162,8 @@ func (h *handler) answer(r *http.Request, x *exchange) ([]byte, error) {
 		return nil, fault.Typed(fault.BadRequest, "UnknownOperationException", "DynamoDB takes POST requests with an X-Amz-Target header, not %s", r.Method)
 	}
 	target := r.Header.Get("X-Amz-Target")
-	name, ok := strings.CutPrefix(target, targetPrefix)
-	op := h.operations[name]
-	if !ok || op == nil {
+	op := h.operations[target]
+	if op == nil {
 		return nil, fault.Typed(fault.BadRequest, "UnknownOperationException", "DynamoDB operation %q is not one that Livegate serves", clip(target))
 	}
 	if _, err := x.in.ReadFrom(io.LimitReader(r.Body, maxRequest+1)); err != nil {

@@ -301,3 +301,59 @@ func TestGoSDKTableLifecycle(t *testing.T) {
 		t.Fatal(list, err)
 	}
 }
+
+// PartiQL through a real client: parameters, the paginator's token, batches,
+// transactions, typed errors.
+func TestGoSDKPartiQL(t *testing.T) {
+	srv, _ := newServer(t)
+	c := client(srv)
+	ctx := context.Background()
+	createConnections(t, c)
+	for i := range 5 {
+		_, err := c.ExecuteStatement(ctx, &sdk.ExecuteStatementInput{
+			Statement:  aws.String(`INSERT INTO "connections" VALUE {'id': ?, 'room': 'lobby', 'at': ?}`),
+			Parameters: []types.AttributeValue{str(fmt.Sprint("c", i)), num(fmt.Sprint(i))},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := c.ExecuteStatement(ctx, &sdk.ExecuteStatementInput{Statement: aws.String(`INSERT INTO connections VALUE {'id': 'c1'}`)})
+	var duplicate *types.DuplicateItemException
+	if !errors.As(err, &duplicate) {
+		t.Fatal(err)
+	}
+	var got []string
+	in := &sdk.ExecuteStatementInput{
+		Statement: aws.String(`SELECT id FROM "connections"."byRoom" WHERE room = ? AND "at" > 0 ORDER BY "at" DESC`), Parameters: []types.AttributeValue{str("lobby")},
+		Limit: aws.Int32(3), ReturnConsumedCapacity: types.ReturnConsumedCapacityTotal,
+	}
+	for {
+		page, err := c.ExecuteStatement(ctx, in)
+		if err != nil || page.ConsumedCapacity == nil {
+			t.Fatal(err)
+		}
+		for _, it := range page.Items {
+			got = append(got, it["id"].(*types.AttributeValueMemberS).Value)
+		}
+		if in.NextToken = page.NextToken; in.NextToken == nil {
+			break
+		}
+	}
+	if !slices.Equal(got, []string{"c4", "c3", "c2", "c1"}) {
+		t.Fatal(got)
+	}
+	batch, err := c.BatchExecuteStatement(ctx, &sdk.BatchExecuteStatementInput{Statements: []types.BatchStatementRequest{
+		{Statement: aws.String(`SELECT room FROM connections WHERE id = 'c1'`)}, {Statement: aws.String(`SELECT * FROM nowhere WHERE id = 'c1'`)},
+	}})
+	if err != nil || batch.Responses[0].Item["room"] == nil || batch.Responses[1].Error.Code != types.BatchStatementErrorCodeEnumResourceNotFound {
+		t.Fatal(batch, err)
+	}
+	_, err = c.ExecuteTransaction(ctx, &sdk.ExecuteTransactionInput{TransactStatements: []types.ParameterizedStatement{
+		{Statement: aws.String(`DELETE FROM connections WHERE id = 'c0'`)}, {Statement: aws.String(`EXISTS(SELECT * FROM connections WHERE id = 'c1' AND room = 'attic')`)},
+	}})
+	var cancelled *types.TransactionCanceledException
+	if !errors.As(err, &cancelled) || aws.ToString(cancelled.CancellationReasons[1].Code) != "ConditionalCheckFailed" {
+		t.Fatal(err)
+	}
+}
