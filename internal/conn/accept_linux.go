@@ -201,9 +201,8 @@ func (l *loop) drop(c *Conn) {
 	if c.spot.slot < 0 {
 		return
 	}
-	fd := c.spot.fd
 	l.remove(c)
-	unix.Close(int(fd))
+	l.closeSocket(c)
 	c.mu.Lock()
 	if c.state == open {
 		c.setOutcome(frame.CodeAbnormal, "")

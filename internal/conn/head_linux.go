@@ -41,11 +41,6 @@ func (l *loop) headArrived(c *Conn, p []byte) {
 // request that is not ours, ends it.
 func (l *loop) requests(c *Conn, b []byte, seen int) (rest []byte) {
 	s := l.base.srv
-	if s.cfg.TLS != nil && b[0] == recordHandshake && !c.served {
-		unread := append([]byte(nil), b...)
-		s.ServeConn(&replayed{Conn: l.emigrate(c), unread: unread}, false)
-		return nil
-	}
 	if m := min(len(b), len(getPrefix)); string(b[:m]) != getPrefix[:m] {
 		l.toWeb(c, b)
 		return nil
@@ -73,6 +68,10 @@ func (l *loop) requests(c *Conn, b []byte, seen int) (rest []byte) {
 // toWeb hands a connection, and what was read of it, to the http.Server.
 func (l *loop) toWeb(c *Conn, unread []byte) {
 	unread = bytes.Clone(unread)
+	if c.secure {
+		l.handOver(c, nil, unread)
+		return
+	}
 	l.base.stats.web.Add(1)
 	nc := l.emigrate(c)
 	go l.base.srv.web.hand(nc, unread, false)
