@@ -1,7 +1,6 @@
 package conn
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"log/slog"
@@ -117,15 +116,12 @@ func (s *Server) serve(nc net.Conn, secure bool) {
 			return
 		}
 		if s.cfg.TLS != nil && first[0] == recordHandshake {
-			nc, secure = tls.Server(&replayed{Conn: nc, unread: append([]byte(nil), first[:n]...)}, s.cfg.TLS), true
+			nc, secure = tls.Server(&replayed{Conn: nc, unread: append([]byte(nil), first[:n]...)}, s.tls), true
 			n = 0
 		}
 	}
 	if tc, ok := nc.(*tls.Conn); ok {
-		ctx, cancel := context.WithTimeout(context.Background(), limit)
-		err := tc.HandshakeContext(ctx)
-		cancel()
-		if err != nil {
+		if err := s.greet(tc, limit); err != nil {
 			s.drop(accepted)
 			return
 		}

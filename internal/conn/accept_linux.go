@@ -211,9 +211,8 @@ func (l *loop) drop(c *Conn) {
 	if c.spot.slot < 0 {
 		return
 	}
-	fd := c.spot.fd
 	l.remove(c)
-	closeFD(int(fd))
+	l.closeSocket(c)
 	l.base.srv.gate.leave(c.remote)
 	c.mu.Lock()
 	if c.state == open {

@@ -112,14 +112,17 @@ type Server struct {
 	base time.Time  // monotonic origin of Conn.active
 	web  *web       // the http.Server and the way into it
 
-	gate   *gate
-	loops  *engine  // the event loops; nil where there are none
-	here   home     // of connections on the portable engine
-	limits interned // Limits that connections share
-	tasks  tasks
+	gate      *gate
+	loops     *engine  // the event loops; nil where there are none
+	here      home     // of connections on the portable engine
+	limits    interned // Limits that connections share
+	tasks     tasks
+	tls       *tls.Config   // cfg.TLS for parked connections
+	greetings chan struct{} // one for each TLS handshake under way on the portable engine
 
-	chunks sync.Pool // of *chunk
-	outs   sync.Pool // of *outbound
+	chunks  sync.Pool // of *chunk
+	outs    sync.Pool // of *outbound
+	scratch sync.Pool // of *[]byte
 
 	mu sync.Mutex
 	// guarded by mu
@@ -157,6 +160,10 @@ func New(cfg Config) *Server {
 	}
 	s.here.srv = s
 	s.gate = newGate(s, cfg.Rates)
+	s.greetings = make(chan struct{}, s.head.Handshakes)
+	if cfg.TLS != nil {
+		s.tls = tlsServerConfig(cfg.TLS)
+	}
 	s.web = newWeb(s)
 	if !cfg.Portable {
 		s.loops = newEngine(s, cfg.Loops)

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/livegate/livegate/internal/frame"
 )
 
 // Handler gets what a connection receives. It must not block: on the portable
@@ -25,7 +27,8 @@ type Options struct {
 	Subprotocol  string   // sent as sec-websocket-protocol unless ""
 	ExtraHeaders []Header // appended to the 101
 	Limits       Limits
-	Handler      Handler // required
+	Deflate      frame.DeflatePolicy // of permessage-deflate (RFC 7692); the zero value declines it
+	Handler      Handler             // required
 	// Paused starts with reading paused, so that no OnMessage runs until Resume:
 	// for owners that must publish the connection before its first message.
 	Paused bool
@@ -64,10 +67,11 @@ const (
 
 // home is what the connections of one engine, or of one loop, have in common.
 type home struct {
-	srv   *Server
-	shard int
-	turn  time.Duration // on a loop: the time of this turn, owned by it
-	stats counters
+	srv      *Server
+	shard    int
+	turn     time.Duration // on a loop: the time of this turn, owned by it
+	inflated time.Duration // on a loop: what of this turn went into inflating, owned by it
+	stats    counters
 }
 
 // now is the time for whoever reads the socket.
@@ -90,6 +94,7 @@ type Conn struct {
 	// static after Accept
 	handler Handler
 	limits  *Limits       // shared, see interned
+	coding  *coding       // nil for most; on a loop, of a TLS connection: from its first byte on
 	opened  time.Duration // since srv.base
 
 	// owned by whoever reads the socket
@@ -111,10 +116,11 @@ type Conn struct {
 	due      time.Duration // since srv.base: when the state has lasted long enough; 0: never
 	pinged   time.Duration // since srv.base: when the heartbeat asked; 0: it did not
 	state    state
-	secure   bool // static
-	flushed  bool // our close frame, or the refusal, left
-	peerDone bool // nothing more of the peer will be looked at
-	answered bool // the peer's close frame came after ours left
+	agreed   agreement // static after Accept
+	secure   bool      // static
+	flushed  bool      // our close frame, or the refusal, left
+	peerDone bool      // nothing more of the peer will be looked at
+	answered bool      // the peer's close frame came after ours left
 
 	// owned by the loop
 	told   bool  // OnClose was called (portable engine: owned by the read goroutine)

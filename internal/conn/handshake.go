@@ -48,6 +48,9 @@ func checkUpgrade(h *head) (*request, error) {
 	if n != 1 || !validKey(key) {
 		return nil, badRequest("One Sec-WebSocket-Key of 16 base64-encoded bytes expected")
 	}
+	if err := wellFormed(h); err != nil {
+		return nil, err
+	}
 	r := &request{host: host, key: key}
 	if err := r.setTarget(h.target); err != nil {
 		return nil, err

@@ -83,8 +83,6 @@ func (l *loop) request(c *Conn, in *inbound, b []byte, seen int) (n int, _ next)
 	isGet := string(b[:min(len(b), len(getPrefix))]) == getPrefix[:min(len(b), len(getPrefix))]
 	hot, undecided := l.hotLine(b)
 	switch {
-	case b[0] == recordHandshake && s.cfg.TLS != nil && !c.served:
-		return 0, elsewhere
 	case !isGet && !hot && !undecided:
 		return 0, elsewhere
 	case !isGet && undecided:
@@ -123,16 +121,15 @@ func (l *loop) request(c *Conn, in *inbound, b []byte, seen int) (n int, _ next)
 	return l.serveHot(c, in, b, end)
 }
 
-// toWeb hands a connection, and what was read of it, to the portable engine: TLS
-// to be unwrapped, anything else straight to the http.Server.
+// toWeb hands a connection, and what was read of it, to the http.Server.
 func (l *loop) toWeb(c *Conn, unread []byte) {
 	s := l.base.srv
 	unread = bytes.Clone(unread)
-	nc := l.emigrate(c)
-	if unread[0] == recordHandshake && !c.served && s.cfg.TLS != nil {
-		s.ServeConn(&replayed{Conn: nc, unread: unread}, false)
+	if c.secure {
+		l.handOver(c, nil, unread)
 		return
 	}
+	nc := l.emigrate(c)
 	l.base.stats.web.Add(1)
 	go s.web.hand(nc, unread, false)
 }

@@ -49,7 +49,7 @@ func (l *loop) serveHot(c *Conn, in *inbound, b []byte, end int) (n int, _ next)
 		return 0, partial
 	}
 	l.hotRequest = HotRequest{
-		Method: h.method, Target: h.target, Host: host, Headers: h.headers, Body: b[end:n], Remote: c.remote,
+		Method: h.method, Target: h.target, Host: host, Headers: h.headers, Body: b[end:n], Remote: c.remote, Secure: c.secure,
 	}
 	response, ok := l.base.srv.cfg.Hot.ServeHot(l.hotBuf, &l.hotRequest)
 	if !ok {

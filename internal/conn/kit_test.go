@@ -3,6 +3,7 @@ package conn
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -20,6 +21,9 @@ import (
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// overTLS in a test's name makes serveTCP and dialTCP speak TLS.
+const overTLS = "OverTLS"
 
 // patience bounds every wait of a test over real sockets.
 const patience = 10 * time.Second
@@ -105,6 +109,9 @@ func serveTCP(t testing.TB, cfg Config) (s *Server, addr string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if strings.Contains(t.Name(), overTLS) && cfg.TLS == nil {
+		cfg.TLS = testTLS(t)
+	}
 	cfg.Portable = cfg.Portable || strings.Contains(t.Name(), "/portable")
 	s = New(cfg)
 	served := make(chan error, 1)
@@ -140,6 +147,9 @@ func dialTCP(t testing.TB, addr string) *peer {
 	nc, err := net.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if strings.Contains(t.Name(), overTLS) {
+		nc = tls.Client(nc, &tls.Config{InsecureSkipVerify: true})
 	}
 	return newPeer(t, nc)
 }

@@ -17,6 +17,9 @@ type HeadLimits struct {
 	URL     int           // characters of the request target; 4096 (AWS's quota); over it: 414
 	Timeout time.Duration // for TLS handshake and head together; 10 s; over it: dropped
 	Early   int           // bytes a client may send before the 101; 4 KiB; over it: 400
+	// TLS handshakes under way at once; 1024; more wait for their turn. One takes a
+	// goroutine and up to 100 kB until its client has answered.
+	Handshakes int
 }
 
 func (l HeadLimits) withDefaults() HeadLimits {
@@ -29,6 +32,7 @@ func (l HeadLimits) withDefaults() HeadLimits {
 	or(&l.Headers, 100)
 	or(&l.URL, 4096)
 	or(&l.Early, 4<<10)
+	or(&l.Handshakes, 1024)
 	if l.Timeout <= 0 {
 		l.Timeout = 10 * time.Second
 	}

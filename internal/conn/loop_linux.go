@@ -61,6 +61,17 @@ type loop struct {
 	hotBuf     []byte // responses of this turn
 	hotHead    head
 	hotRequest HotRequest
+	behind     fifo // connections whose messages are inflated in slices
+
+	// TLS and context takeover; owned by the loop's goroutine
+	greetings    int  // handshakes under way
+	maxGreetings int  // static after start
+	waiting      fifo // for a handshake to end
+	plain        []byte
+	coded        []byte
+	packed       []byte
+	sources      []source
+	record       tlsScratch
 
 	// the mailbox
 	mu     sync.Mutex
@@ -76,6 +87,7 @@ type mail struct {
 	fanned    []*Conn
 	tasks     []Task
 	newcomers []newcomer
+	greeted   []greeted
 	acceptors []*acceptor
 	census    []chan<- []*Conn // wants to know who is here
 	leave     bool             // Shutdown
@@ -84,7 +96,7 @@ type mail struct {
 }
 
 func (m *mail) empty() bool {
-	return len(m.prompt) == 0 && len(m.fanned) == 0 && len(m.tasks) == 0 && len(m.newcomers) == 0 &&
+	return len(m.prompt) == 0 && len(m.fanned) == 0 && len(m.tasks) == 0 && len(m.newcomers) == 0 && len(m.greeted) == 0 &&
 		len(m.acceptors) == 0 && len(m.census) == 0 && !m.leave && !m.deaf && !m.cut
 }
 
@@ -136,6 +148,7 @@ func (l *loop) start() error {
 	l.flat = make([]byte, 0, flatSize)
 	l.iov = make([]unix.Iovec, 0, maxBatch)
 	l.scratch = &inbound{}
+	l.maxGreetings = max(l.base.srv.head.Handshakes/len(l.e.loops), 1)
 	l.fire = l.fired
 	l.spentFn = l.spent
 	l.base.turn = max(l.base.srv.since(), 1)
@@ -152,6 +165,8 @@ func (l *loop) run() {
 		n := l.poll()
 		l.base.turn = max(l.base.srv.since(), 1)
 		l.base.stats.turns.Add(1)
+		l.base.inflated = 0
+		l.catchUpBehind()
 		for i := range n {
 			l.event(&l.events[i])
 		}
@@ -175,6 +190,11 @@ func (l *loop) run() {
 // call hands the processor over and takes it back, which costs more than a
 // message does.
 func (l *loop) poll() int {
+	if l.greetings > 0 {
+		// A blocking call would take this processor along, and the handshakes with it,
+		// until the runtime's monitor notices.
+		runtime.Gosched()
+	}
 	if n := epollNow(l.ep, l.events[:]); n > 0 {
 		return n
 	}
@@ -197,7 +217,7 @@ func (l *loop) poll() int {
 }
 
 func (l *loop) busy() bool {
-	return l.urgent.len() > 0 || l.backlog.len() > 0 || len(l.tasks) > 0
+	return l.urgent.len() > 0 || l.backlog.len() > 0 || len(l.tasks) > 0 || l.behind.len() > 0
 }
 
 // patience is how long the loop may sleep, in milliseconds.
@@ -265,6 +285,9 @@ func (l *loop) takeMail() {
 	}
 	for _, to := range m.census {
 		to <- slices.DeleteFunc(slices.Clone(l.conns), func(c *Conn) bool { return c == nil })
+	}
+	for _, g := range m.greeted {
+		l.onGreeted(g)
 	}
 	if m.leave && !l.leaving {
 		l.leaving = true
@@ -371,7 +394,7 @@ func (l *loop) tell(f func(*mail)) bool {
 }
 
 // over: Shutdown was called, and nobody is left to wait for.
-func (l *loop) over() bool { return l.leaving && l.live == 0 }
+func (l *loop) over() bool { return l.leaving && l.live == 0 && l.greetings == 0 }
 
 // end frees the loop's descriptors.
 func (l *loop) end() {

@@ -242,8 +242,12 @@ func (r *routine) drain() {
 			break
 		}
 		batch, total := c.out.take(local[:0], batchSize)
+		var from []source
+		if c.agreed&late != 0 {
+			from = c.out.sources(nil)
+		}
 		c.mu.Unlock()
-		err := r.write(batch)
+		err := r.writeCoded(batch, from)
 		clear(batch)
 		c.mu.Lock()
 		if err != nil {
@@ -269,6 +273,17 @@ func (r *routine) drain() {
 	r.writing = false
 	c.releaseQueue()
 	c.mu.Unlock()
+}
+
+// writeCoded writes a batch, compressed now if from says what it holds.
+func (r *routine) writeCoded(batch [][]byte, from []source) error {
+	if from == nil {
+		return r.write(batch)
+	}
+	room := r.srv.takeScratch()
+	defer r.srv.giveScratch(room)
+	*room = appendLate((*room)[:0], batch, from, r.c.agreed.dialect(), r.c.coding.sent)
+	return r.write(append(batch[:0], *room))
 }
 
 // write writes a batch in one call where it can. The deadline is on 64 KiB, not

@@ -25,6 +25,8 @@ type inbound struct {
 	fragments int
 	text      frame.TextCheck
 	message   []byte
+	inflater  *frame.Inflater // of a compressed message under way
+	behind    bool            // on a loop: held waits for a turn with time to inflate it
 
 	// On a loop: a request in pieces, or what arrived during a pause. Of a request,
 	// seen bytes were searched for the end of the head, need bytes make it whole
@@ -45,6 +47,7 @@ const keepCap = 4 << 10
 
 // reset forgets everything but small buffers.
 func (in *inbound) reset() {
+	in.stopInflating()
 	*in = inbound{control: in.control[:0], message: in.message[:0], held: in.held[:0]}
 	in.shrink()
 }
@@ -91,6 +94,9 @@ func (c *Conn) feed(in *inbound, p []byte) (rest []byte, ok bool) {
 		if c.peerDone { // set by this goroutine, if at all
 			return nil, false
 		}
+		if in.behind {
+			return p, true
+		}
 	}
 	return nil, true
 }
@@ -99,7 +105,7 @@ func (c *Conn) feed(in *inbound, p []byte) (rest []byte, ok bool) {
 func (c *Conn) step(in *inbound, p []byte) (n int, bad failure) {
 	if !in.inFrame {
 		var err error
-		if n, err = in.header(p); err != nil {
+		if n, err = in.header(p, c.agreed.reserved()); err != nil {
 			return n, violated(err)
 		}
 		if !in.inFrame {
@@ -115,6 +121,10 @@ func (c *Conn) step(in *inbound, p []byte) (n int, bad failure) {
 	}
 	n += len(body)
 	control := in.h.Opcode.Control()
+	if in.inflater != nil && !control {
+		used, bad := c.inflate(in, body)
+		return n - len(body) + used, bad
+	}
 	if int64(len(body)) == in.h.Length && (control || in.h.Fin && in.fragments == 1 && !in.skip) {
 		return n, c.wholeFrame(in, body, control)
 	}
@@ -160,9 +170,9 @@ func (c *Conn) wholeFrame(in *inbound, payload []byte, control bool) failure {
 
 // header gathers a frame header, across reads if need be, and sets inFrame when
 // it is whole.
-func (in *inbound) header(p []byte) (n int, err error) {
+func (in *inbound) header(p []byte, reserved byte) (n int, err error) {
 	if in.headLen == 0 {
-		if in.h, n, err = frame.Parse(p, frame.FromClient, 0); err != nil || n > 0 {
+		if in.h, n, err = frame.Parse(p, frame.FromClient, reserved); err != nil || n > 0 {
 			in.inFrame, in.left = n > 0, in.h.Length
 			return n, err
 		}
@@ -171,7 +181,7 @@ func (in *inbound) header(p []byte) (n int, err error) {
 	}
 	had := int(in.headLen)
 	have := had + copy(in.head[had:], p)
-	in.h, n, err = frame.Parse(in.head[:have], frame.FromClient, 0)
+	in.h, n, err = frame.Parse(in.head[:have], frame.FromClient, reserved)
 	if err != nil {
 		return 0, err
 	}
@@ -194,6 +204,7 @@ func (c *Conn) begin(in *inbound) failure {
 	in.skip = c.shut.Load()
 	if in.skip {
 		in.message, in.inMessage = nil, false
+		in.stopInflating()
 		return failure{}
 	}
 	switch in.h.Opcode {
@@ -212,12 +223,16 @@ func (c *Conn) begin(in *inbound) failure {
 		if in.binary && c.limits.Text {
 			return failure{frame.CodeUnsupported, "Binary frames are not supported"}
 		}
+		if in.h.Rsv != 0 {
+			c.beginInflating(in)
+		}
 	}
 	in.fragments++
 	size := int64(len(in.message))
 	switch {
 	case c.limits.Frame > 0 && in.h.Length > int64(c.limits.Frame):
 		return failure{frame.CodeTooBig, "Frame too large"}
+	case in.inflater != nil: // the message is larger than its frames, and bounded as it grows
 	case c.limits.Message > 0 && in.h.Length > int64(c.limits.Message)-size:
 		return failure{frame.CodeTooBig, "Message too large"}
 	case in.fragments > freeFragments && size < int64(in.fragments)*minFragment:
@@ -256,7 +271,7 @@ func (in *inbound) arrived(at int) failure {
 // window is room to read straight into the message, once much of a frame is
 // still due; nil otherwise.
 func (in *inbound) window(small int) []byte {
-	if !in.inFrame || in.skip || in.left <= int64(small) || in.h.Opcode.Control() {
+	if !in.inFrame || in.skip || in.inflater != nil || in.left <= int64(small) || in.h.Opcode.Control() {
 		return nil
 	}
 	have := len(in.message)
@@ -290,6 +305,9 @@ func (c *Conn) endOfDataFrame(in *inbound) failure {
 	if !in.h.Fin {
 		c.active.Store(int64(c.via.home().now()))
 		return failure{}
+	}
+	if bad := in.endInflating(); bad.some() {
+		return bad
 	}
 	if !in.binary && !in.text.Done() {
 		return violated(frame.InvalidText)

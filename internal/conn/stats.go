@@ -18,6 +18,9 @@ type counters struct {
 	refusals     [nReasons]atomic.Uint64
 	web          atomic.Uint64
 	hot          atomic.Uint64
+	tlsDone      atomic.Uint64
+	tlsFailed    atomic.Uint64
+	tlsWaited    atomic.Uint64
 	opened       atomic.Int64
 
 	messagesIn  atomic.Uint64
@@ -97,6 +100,7 @@ type Stats struct {
 	Refused      Refused
 	Web          uint64 // connections handed to the http.Server
 	Hot          uint64 // requests served by Config.Hot
+	TLS          TLSStats
 
 	MessagesIn  uint64
 	BytesIn     uint64 // payload of those
@@ -113,6 +117,13 @@ type Stats struct {
 	Turns    uint64 // of the event loops
 	Wakeups  uint64 // of these, after a sleep
 	Overruns uint64 // slices of a Task that took more than twice their time
+}
+
+// TLSStats are TLS handshakes, those of the http.Server's connections included.
+type TLSStats struct {
+	Done   uint64
+	Failed uint64 // refused, given up by the client, or too slow
+	Waited uint64 // for their turn: see HeadLimits.Handshakes
 }
 
 // Refused are upgrades that got no 101, by reason.
@@ -164,6 +175,9 @@ func (c *counters) addTo(st *Stats) {
 	st.Refused.Leaving += c.refusals[leaving].Load()
 	st.Web += c.web.Load()
 	st.Hot += c.hot.Load()
+	st.TLS.Done += c.tlsDone.Load()
+	st.TLS.Failed += c.tlsFailed.Load()
+	st.TLS.Waited += c.tlsWaited.Load()
 	st.MessagesIn += c.messagesIn.Load()
 	st.BytesIn += c.bytesIn.Load()
 	st.ControlsIn += c.controlsIn.Load()

@@ -38,7 +38,11 @@ func (l *loop) readable(c *Conn, hup bool) {
 		c.heard.Store(int64(l.base.turn))
 	}
 	c.posted.Store(uint32(prompt)) // whoever sends now need not tell: see finish
-	l.arrived(c, l.buf[:n])
+	if c.secure || l.startsTLS(c, l.buf[:n]) {
+		l.cipherArrived(c, l.buf[:n])
+	} else {
+		l.arrived(c, l.buf[:n])
+	}
 	l.finish(c)
 }
 
@@ -81,6 +85,9 @@ func (l *loop) framesArrived(c *Conn, p []byte) {
 	}
 	if len(rest) > 0 {
 		in.held = append(in.held, rest...)
+		if in.behind {
+			l.behind.push(c)
+		}
 	}
 	l.keepInbound(c, in)
 }
@@ -172,7 +179,7 @@ func (l *loop) catchUp(c *Conn) bool {
 		c.posted.Store(uint32(prompt))
 		l.framesArrived(c, early)
 		return true
-	case st != open && st != closing, in == nil, len(in.held) == 0, c.halted():
+	case st != open && st != closing, in == nil, len(in.held) == 0, in.behind, c.halted():
 		return false
 	default:
 		c.posted.Store(uint32(prompt))
@@ -225,8 +232,11 @@ func (l *loop) watch(c *Conn) {
 	}
 }
 
-// choked: an HTTP client that does not take its responses gets no more.
-func (l *loop) choked(c *Conn) bool { return c.stuck && c.state == young }
+// choked: no more is read of an HTTP client that does not take its responses, of
+// one whose messages are still being inflated, and when TLS wants no more.
+func (l *loop) choked(c *Conn) bool {
+	return c.stuck && c.state == young || c.in != nil && c.in.behind || c.secure && c.coding.unwilling(c.stuck)
+}
 
 // writable: the socket takes bytes again.
 func (l *loop) writable(c *Conn) {
@@ -246,6 +256,10 @@ func (l *loop) flush(c *Conn) {
 	}
 	c.mu.Lock()
 	c.posted.Store(uint32(settled))
+	if c.coding.codes() {
+		l.flushCoded(c)
+		return
+	}
 	o := c.out
 	if o == nil || o.blocked || c.state == closed {
 		c.mu.Unlock()

@@ -121,7 +121,8 @@ func (u *Upgrade) Accept(o Options) (*Conn, error) {
 		u.unanswered()
 		return nil, err
 	}
-	reply := u.switching(&o)
+	deflate, extension := u.negotiate(o.Deflate)
+	reply := u.switching(&o, extension)
 	limits := c.srv().limits.share(o.Limits.withDefaults())
 	now := c.srv().since()
 	c.mu.Lock()
@@ -136,6 +137,7 @@ func (u *Upgrade) Accept(o Options) (*Conn, error) {
 	c.state = open
 	c.handler = o.Handler
 	c.limits = limits
+	c.agree(deflate)
 	c.opened = now
 	c.active.Store(int64(now))
 	c.heard.Store(int64(now))
@@ -157,17 +159,23 @@ func (o *Options) validate() error {
 	if o.Subprotocol != "" && !isToken(o.Subprotocol) {
 		return fault.New(fault.Upstream, "subprotocol %q is not a token (RFC 6455 §4.1)", o.Subprotocol)
 	}
+	if err := o.Deflate.Validate(); err != nil {
+		return err
+	}
 	return validHeaders(o.ExtraHeaders)
 }
 
 // switching is the 101 in AWS's spelling and order (reference: captured bytes).
-func (u *Upgrade) switching(o *Options) []byte {
+func (u *Upgrade) switching(o *Options, extension string) []byte {
 	b := make([]byte, 0, 192)
 	b = append(b, "HTTP/1.1 101 Switching Protocols\r\nDate: "...)
 	b = time.Now().UTC().AppendFormat(b, http.TimeFormat)
 	b = append(b, "\r\nConnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: "...)
 	b = append(b, acceptKey(u.key)...)
 	b = append(b, "\r\n"...)
+	if extension != "" {
+		b = appendHeader(b, "sec-websocket-extensions", extension)
+	}
 	if o.Subprotocol != "" {
 		b = appendHeader(b, "sec-websocket-protocol", o.Subprotocol)
 	}

@@ -10,6 +10,9 @@ import (
 // Limits.Overflow for what else may happen then), ErrClosed once the close has
 // begun. Messages leave in order, as many per write as are waiting.
 func (c *Conn) Send(text []byte) error {
+	if c.agreed != 0 && len(text) >= frame.MinCompressed && c.agreed&late == 0 {
+		return c.sendCompressed(text)
+	}
 	size := frame.HeaderSize(len(text)) + len(text)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -26,7 +29,7 @@ func (c *Conn) Send(text []byte) error {
 // SendPrepared queues a message that many connections share. Like Send it never
 // blocks, and keeps the order.
 func (c *Conn) SendPrepared(p *frame.Prepared) error {
-	b := p.Plain()
+	b := c.encoded(p)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	o, err := c.admit(len(b), p.Key)
