@@ -18,7 +18,7 @@ import (
 // conformanceCommand is hidden: it is for contributors who point a public WebSocket
 // test suite at the connection engine. docs/conformance.md says how.
 func (c *cli) conformanceCommand() *cobra.Command {
-	var listen, cert, key, engine string
+	var listen, cert, key, engine, deflate string
 	cmd := &cobra.Command{
 		Use:    "conformance-echo",
 		Short:  "Echo WebSocket messages without limits, for conformance suites",
@@ -28,6 +28,10 @@ func (c *cli) conformanceCommand() *cobra.Command {
 			if err := (&app.Config{Engine: engine}).Validate(); err != nil {
 				return usagef("%v", err)
 			}
+			if deflate != "on" && deflate != "takeover" && deflate != "off" {
+				return usagef("--deflate %q: want on, takeover or off", deflate)
+			}
+			policy := frame.DeflatePolicy{Enabled: deflate != "off", ContextTakeover: deflate == "takeover"}
 			cfg := conn.Config{Portable: engine == "portable"}
 			scheme := "ws"
 			if (cert == "") != (key == "") {
@@ -45,11 +49,12 @@ func (c *cli) conformanceCommand() *cobra.Command {
 				return usagef("--listen %s: %v", listen, err)
 			}
 			fmt.Fprintf(c.out, "echoing at %s://%s\n", scheme, ln.Addr())
-			return serveEcho(cmd.Context(), cfg, ln)
+			return serveEcho(cmd.Context(), cfg, ln, policy)
 		},
 	}
 	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:9001", "address to listen on")
 	cmd.Flags().StringVar(&engine, "engine", "auto", "auto, loop or portable")
+	cmd.Flags().StringVar(&deflate, "deflate", "on", "permessage-deflate: on, takeover (keep the window between messages) or off")
 	cmd.Flags().StringVar(&cert, "tls-cert", "", "PEM file of a certificate: wss instead of ws")
 	cmd.Flags().StringVar(&key, "tls-key", "", "PEM file of its key")
 	return cmd
@@ -58,10 +63,10 @@ func (c *cli) conformanceCommand() *cobra.Command {
 // serveEcho echoes every message to its sender, as the kind it came in, until ctx
 // ends. No limit of the engine is on: suites send 16 MiB messages and thousands
 // in a row without reading.
-func serveEcho(ctx context.Context, cfg conn.Config, ln net.Listener) error {
+func serveEcho(ctx context.Context, cfg conn.Config, ln net.Listener, deflate frame.DeflatePolicy) error {
 	limits := conn.Limits{SendBytes: 1 << 30, SendItems: 1 << 24}
 	cfg.Upgrade = func(u *conn.Upgrade) {
-		_, err := u.Accept(conn.Options{Handler: echo{}, Limits: limits})
+		_, err := u.Accept(conn.Options{Handler: echo{}, Limits: limits, Deflate: deflate})
 		if err != nil && !errors.Is(err, conn.ErrGone) {
 			panic(err) // the options are ours
 		}

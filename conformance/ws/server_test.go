@@ -46,7 +46,8 @@ type engine struct {
 // engines are those of this platform: one line each.
 func engines() []engine {
 	return []engine{
-		{"portable", func() conn.Config { return conn.Config{} }},
+		{"loop", func() conn.Config { return conn.Config{} }}, // where there is none: portable once more
+		{"portable", func() conn.Config { return conn.Config{Portable: true} }},
 	}
 }
 
@@ -157,7 +158,7 @@ func (in *inside) accept(u *conn.Upgrade, limits conn.Limits) {
 	if id := u.Get("X-Row"); id != "" {
 		h.end = in.closeOf(id)
 	}
-	o := conn.Options{Handler: h, Limits: limits}
+	o := conn.Options{Handler: h, Limits: limits, Deflate: frame.DeflatePolicy{Enabled: true}}
 	if len(u.Protocols) > 0 && token(u.Protocols[0]) {
 		o.Subprotocol = u.Protocols[0]
 	}

@@ -45,6 +45,7 @@ type handed struct {
 	// owned by whoever reads: the http.Server, then its hijacker
 	unread []byte
 	watch  headWatch
+	sized  lineWatch
 	ahead  bool // the first byte of the next request was read ahead of its turn
 }
 
@@ -65,6 +66,7 @@ func (h *handed) Read(p []byte) (n int, err error) {
 			h.ahead = true
 		}
 		h.watch.see(p[:n])
+		h.sized.see(p[:n])
 	}
 	return n, err
 }
@@ -91,6 +93,44 @@ func (h *handed) onState(st http.ConnState) {
 		h.ahead = false
 	case http.StateHijacked:
 		h.hijacked.Store(true)
+	}
+}
+
+// lineWatch notes whether any line that passed by began like a Content-Length
+// header. net/http drops that header of a request which has Transfer-Encoding too,
+// and does not tell. A body may look like one: a connection then closes early.
+type lineWatch struct {
+	found atomic.Bool
+	match int // bytes of the name that matched; -1: in a line of no interest
+}
+
+const lengthName = "content-length"
+
+func (w *lineWatch) see(p []byte) {
+	if w.found.Load() {
+		return
+	}
+	for len(p) > 0 {
+		if w.match < 0 {
+			i := bytes.IndexByte(p, '\n')
+			if i < 0 {
+				return
+			}
+			w.match, p = 0, p[i+1:]
+			continue
+		}
+		switch c := p[0]; {
+		case c|0x20 == lengthName[w.match]:
+			if w.match++; w.match == len(lengthName) {
+				w.found.Store(true)
+				return
+			}
+		case c == '\n':
+			w.match = 0
+		default:
+			w.match = -1
+		}
+		p = p[1:]
 	}
 }
 

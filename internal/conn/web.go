@@ -125,7 +125,48 @@ func (w *web) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	if ok && len(r.TransferEncoding) > 0 && h.sized.found.Load() {
+		// With a Content-Length too, the connection must not go on (RFC 9112 §6.1).
+		rw.Header().Set("Connection", "close")
+	}
+	if r.Body != nil && r.Body != http.NoBody {
+		b := &timedBody{ReadCloser: r.Body, rc: http.NewResponseController(rw), due: time.Now().Add(w.s.head.Timeout)}
+		defer b.leave()
+		r.Body = b
+	}
 	w.s.cfg.HTTP.ServeHTTP(rw, r)
+}
+
+// bodySpeed is the least, in bytes per second, that a request's body must come
+// at, after Head.Timeout.
+const bodySpeed = 4 << 10
+
+// timedBody is a request's body that has to come in time: a client that sends it
+// byte by byte would keep a handler, and what the handler holds, for ever.
+type timedBody struct {
+	io.ReadCloser
+	rc  *http.ResponseController
+	due time.Time
+	got bool // all of it
+}
+
+func (b *timedBody) Read(p []byte) (int, error) {
+	_ = b.rc.SetReadDeadline(b.due) // not every writer below has one
+	n, err := b.ReadCloser.Read(p)
+	b.due = b.due.Add(time.Duration(n) * time.Second / bodySpeed)
+	if err == io.EOF && !b.got { //nolint:errorlint // readers return it bare
+		b.got = true
+		_ = b.rc.SetReadDeadline(time.Time{}) // a response may take longer
+	}
+	return n, err
+}
+
+// leave bounds how long net/http reads what the handler left unread. The next
+// request has time limits of its own.
+func (b *timedBody) leave() {
+	if !b.got {
+		_ = b.rc.SetReadDeadline(b.due)
+	}
 }
 
 // wantsUpgrade is head.isUpgrade for a request that net/http parsed.

@@ -26,6 +26,10 @@ type Limits struct {
 	// Heartbeat is the silence after which the server pings; a client that is not
 	// heard of within HeartbeatWait then counts as lost (1006). 0: no pings.
 	Heartbeat, HeartbeatWait time.Duration
+	// Deflate is what is agreed to when a client offers permessage-deflate; the
+	// zero value declines. Without context takeover an idle connection keeps no
+	// state for it.
+	Deflate frame.DeflatePolicy
 }
 
 const defaultInFlight = 64
@@ -34,7 +38,10 @@ const defaultInFlight = 64
 // APIs"): 32 KB frames, 128 KB messages, 10 minutes idle, 2 hours. AWS never pings,
 // and a caller of @connections learns of a full queue.
 func AWSLimits() Limits {
-	return Limits{Frame: 32 << 10, Message: 128 << 10, Idle: 10 * time.Minute, Lifetime: 2 * time.Hour}
+	return Limits{
+		Frame: 32 << 10, Message: 128 << 10, Idle: 10 * time.Minute, Lifetime: 2 * time.Hour,
+		Deflate: frame.DeflatePolicy{Enabled: true},
+	}
 }
 
 // OpenLimits keep memory bounded and lift everything else. A client that does not
@@ -46,6 +53,7 @@ func OpenLimits() Limits {
 		Message: message, SendBytes: message + frame.MaxHeader, // or the largest could come in and never go out
 		Overflow: bound.Close, OverflowCode: 1013,
 		Heartbeat: 25 * time.Second, HeartbeatWait: 20 * time.Second,
+		Deflate: frame.DeflatePolicy{Enabled: true},
 	}
 }
 

@@ -23,6 +23,7 @@ func (k client) Accept(s *session, subprotocol string) (link, error) {
 		Subprotocol: subprotocol,
 		Handler:     handler{s},
 		Paused:      true,
+		Deflate:     l.Deflate,
 		Limits: conn.Limits{
 			Frame: l.Frame, Message: l.Message, Idle: l.Idle, Lifetime: l.Lifetime,
 			SendBytes: l.SendBytes, SendItems: l.SendItems, Overflow: l.Overflow, OverflowCode: l.OverflowCode,
