@@ -16,19 +16,25 @@
 // never wait for it. Keep them short: pages that a reader can see are not
 // reused, so a read that stays open makes the file grow.
 //
-// Each value carries a checksum. A damaged or truncated file is an error that
-// names the file, never a panic and never a wrong answer.
+// A full disk refuses writes (Unavailable, saying so); reads go on, and writes
+// too as soon as there is space. When the disk fails to store what it took,
+// nothing can be known about it any more: writes are refused until a restart.
+//
+// Each value carries a checksum, and each space keeps the number of its entries
+// and the sum of their hashes. Open reads the whole file and compares, so a
+// damaged or truncated one, entries that vanished included, is an error that
+// names the file, never a panic and never a wrong answer. A file too large to be
+// read in [Config].Check opens meanwhile; damage that is found later ends every
+// use of it from then on.
 //
 // Test with a file in t.TempDir(); Config{Fast: true} skips the fsync.
 package storage
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -42,15 +48,21 @@ import (
 
 // Format is the version of the file's layout that this package writes. A file
 // with a higher number is refused.
-const Format = 1
+const Format = 2
 
 const (
 	metaSpace = "\x00livegate" // reserved: holds the format
 	formatKey = "format"
 
-	// mapSize is address space, not memory. bbolt stops new readers for a moment
-	// when it has to map a grown file again; a large first mapping avoids that.
-	mapSize = 1 << 30
+	totalPrefix = "total:" // and a space's name: what it holds
+
+	// maxFormat tells a newer format from a number that is none.
+	maxFormat = 1 << 16
+
+	// mapSize is address space, not memory. bbolt stops all readers when it has to
+	// map a grown file again, and they it; a large first mapping avoids that.
+	// 64 GiB where addresses have 64 bits, else 1 GiB.
+	mapSize = 1 << 30 << (6 * (^uint(0) >> 63))
 
 	// growBy is how much the file grows at a time. bbolt's 16 MiB would make every
 	// small project's data directory that large.
@@ -61,9 +73,13 @@ const (
 
 // Config tunes a database. The zero value is durable.
 type Config struct {
-	// Fast skips fsync: a killed process loses nothing, a power failure may lose
-	// the file.
+	// Fast waits for no disk: the file is brought to it every second, and at Close.
+	// A killed process loses nothing. A power failure, or a crash of the system,
+	// loses the last second; if it comes in the middle of that bringing, the file may
+	// be damaged, which the next Open says.
 	Fast bool
+	// Check is how long Open waits until the whole file has been read; 0 means 2 s.
+	Check time.Duration
 	// LockWait is how long Open waits for another process to let go of the file;
 	// 0 means 300 ms.
 	LockWait time.Duration
@@ -82,120 +98,16 @@ type DB struct {
 
 	commits, updates, failures atomic.Uint64
 
+	damage  atomic.Pointer[fault.Error] // found after Open: ends every use
+	refusal atomic.Pointer[fault.Error] // why nothing can be written any more
+
+	quit       chan struct{}  // closed by Close
+	background sync.WaitGroup // the audit that Open did not wait for, and the syncer of Fast
+	audit      *audit         // the former; nil when there is none
+
 	// guarded by mu
 	mu     sync.RWMutex
 	closed bool
-}
-
-// Open opens or creates the file, and its directory. Errors name the file and
-// what to do: Conflict when another process holds it or its format is newer,
-// Internal when it is damaged or cannot be written.
-func Open(path string, cfg Config) (*DB, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, unusable(path, err)
-	}
-	b, err := openEngine(path, cfg)
-	if err != nil {
-		return nil, err
-	}
-	db := &DB{path: path, bolt: b, queue: make(chan *request, maxBatch), done: make(chan struct{}), sync: cfg.Sync}
-	if err := db.admit(); err != nil {
-		_ = b.Close() // the first error is the one to tell
-		return nil, err
-	}
-	go db.write()
-	return db, nil
-}
-
-// openEngine opens the file, turning the engine's panics on damaged pages into
-// errors and letting go of the lock when that happens.
-func openEngine(path string, cfg Config) (b *bolt.DB, err error) {
-	var file *os.File
-	defer guard(func(p any) {
-		if file != nil {
-			file.Close()
-		}
-		b, err = nil, damagedFile(path, p)
-	})()
-	if cfg.LockWait == 0 {
-		cfg.LockWait = 300 * time.Millisecond
-	}
-	b, err = bolt.Open(path, 0o600, &bolt.Options{
-		Timeout:         cfg.LockWait,
-		NoSync:          cfg.Fast,
-		FreelistType:    bolt.FreelistMapType,
-		InitialMmapSize: mapSize,
-		NoStatistics:    true,
-		OpenFile: func(name string, flag int, perm os.FileMode) (*os.File, error) {
-			f, err := os.OpenFile(name, flag, perm)
-			file = f
-			return f, err
-		},
-	})
-	switch {
-	case err == nil:
-		b.AllocSize = growBy
-		return b, nil
-	case errors.Is(err, bolterr.ErrTimeout):
-		return nil, fault.New(fault.Conflict, "%s is in use: another livegate is running on this data directory; stop it, or name another with --data-dir", path)
-	case errors.Is(err, bolterr.ErrInvalid), errors.Is(err, bolterr.ErrChecksum), errors.Is(err, bolterr.ErrVersionMismatch), isEngineComplaint(err):
-		return nil, damagedFile(path, err)
-	}
-	return nil, unusable(path, err)
-}
-
-// isEngineComplaint is for the engine's unnamed errors about the file's content:
-// what the operating system says always carries a *PathError or an errno.
-func isEngineComplaint(err error) bool {
-	var pathErr *os.PathError
-	var sysErr interface{ Timeout() bool } // syscall.Errno and friends
-	return !errors.As(err, &pathErr) && !errors.As(err, &sysErr)
-}
-
-// admit checks that the file is whole and ours, and marks a new one.
-func (db *DB) admit() (err error) {
-	defer guard(func(p any) { err = damagedFile(db.path, p) })()
-	fresh := false
-	err = db.bolt.View(func(tx *bolt.Tx) error {
-		info, err := os.Stat(db.path)
-		if err != nil {
-			return unusable(db.path, err)
-		}
-		if info.Size() < tx.Size() {
-			return damagedFile(db.path, fmt.Sprintf("%d bytes long, should be at least %d", info.Size(), tx.Size()))
-		}
-		b := tx.Bucket([]byte(metaSpace))
-		if b == nil {
-			name, _ := tx.Cursor().First()
-			if name != nil {
-				return fault.New(fault.Conflict, "%s is not a Livegate data file; move it away or name another directory with --data-dir", db.path)
-			}
-			fresh = true
-			return nil
-		}
-		v := b.Get([]byte(formatKey))
-		if len(v) != 4 {
-			return damagedFile(db.path, "its format number is unreadable")
-		}
-		if f := binary.BigEndian.Uint32(v); f > Format {
-			return fault.New(fault.Conflict, "%s has data format %d and this livegate reads formats up to %d: use a newer livegate, or start over with `livegate reset`", db.path, f, Format)
-		}
-		return nil
-	})
-	if err != nil || !fresh {
-		return err
-	}
-	err = db.bolt.Update(func(tx *bolt.Tx) error {
-		b, err := tx.CreateBucket([]byte(metaSpace))
-		if err != nil {
-			return err
-		}
-		return b.Put([]byte(formatKey), binary.BigEndian.AppendUint32(nil, Format))
-	})
-	if err != nil {
-		return unusable(db.path, err)
-	}
-	return nil
 }
 
 // Path is the file's name.
@@ -223,6 +135,9 @@ func (db *DB) Stats() Stats {
 // the writer. Slices that fn is given live until fn returns.
 func (db *DB) View(fn func(*Tx) error) (err error) {
 	defer guard(func(p any) { err = damagedFile(db.path, p) })()
+	if e := db.damage.Load(); e != nil {
+		return e
+	}
 	b, err := db.bolt.Begin(false)
 	if err != nil {
 		return db.engineError(err)
@@ -270,11 +185,16 @@ func (db *DB) Close() error {
 	db.mu.Unlock()
 	if first {
 		db.queue <- nil // the last thing ever sent: the channel itself stays open
+		close(db.quit)
 	}
 	<-db.done
 	if !first {
 		return nil
 	}
+	if db.audit != nil {
+		db.audit.cancel()
+	}
+	db.background.Wait()
 	return db.bolt.Close()
 }
 
@@ -290,5 +210,8 @@ func closedError(path string) error {
 }
 
 func unusable(path string, err error) error {
+	if full(err) {
+		return fullDisk(path, err)
+	}
 	return &fault.Error{Kind: fault.Internal, Msg: fmt.Sprintf("cannot write %s: check that the directory exists, is writable and has space", path), Err: err}
 }

@@ -22,6 +22,10 @@ func TestMain(m *testing.M) {
 		runChild(path)
 		return
 	}
+	if path := os.Getenv(fillVar); path != "" {
+		runFill(path)
+		return
+	}
 	goleak.VerifyTestMain(m)
 }
 
@@ -326,7 +330,7 @@ func TestNewerFormatIsRefused(t *testing.T) {
 	}
 	b.Close()
 	_, err = Open(path, Config{})
-	if !fault.Is(err, fault.Conflict) || !strings.Contains(err.Error(), "data format 2") || !strings.Contains(err.Error(), path) {
+	if !fault.Is(err, fault.Conflict) || !strings.Contains(err.Error(), "data format 3") || !strings.Contains(err.Error(), path) {
 		t.Fatal(err)
 	}
 }

@@ -24,7 +24,7 @@ type Tx struct {
 	db    *DB
 	bolt  *bolt.Tx
 	write bool
-	open  []space // looked up so far; few, so a slice beats a map
+	open  []*space // looked up so far; few, so a slice beats a map
 
 	// of the function that is running now
 	err     error
@@ -36,6 +36,10 @@ type Tx struct {
 type space struct {
 	name   string
 	bucket *bolt.Bucket // nil: looked up, does not exist
+	fresh  bool         // created in this transaction
+
+	own   total // what the running function changes
+	batch total // what those before it in this transaction did
 }
 
 // change is how to take back one write.
@@ -45,6 +49,22 @@ type change struct {
 	old      []byte // stored form; nil if the key was absent
 }
 
+// sealed is the stored form of a value.
+func sealed(key, value []byte) []byte {
+	stored := make([]byte, len(value)+sumSize)
+	copy(stored, value)
+	binary.LittleEndian.PutUint32(stored[len(value):], checksum(key, value))
+	return stored
+}
+
+// hashOf is an entry's share in its space's total.
+func hashOf(key, stored []byte) uint64 {
+	if len(stored) < sumSize {
+		panic(damage{fmt.Sprintf("key %q has no checksum", key)})
+	}
+	return entryHash(binary.LittleEndian.Uint32(stored[len(stored)-sumSize:]), len(key), len(stored))
+}
+
 func checksum(key, value []byte) uint32 {
 	table := crc32.MakeTable(crc32.Castagnoli) // returns a shared table
 	return crc32.Update(crc32.Checksum(key, table), table, value)
@@ -52,40 +72,47 @@ func checksum(key, value []byte) uint32 {
 
 // unseal strips and verifies the checksum.
 func (tx *Tx) unseal(key, stored []byte) []byte {
-	n := len(stored) - sumSize
-	if n < 0 || binary.LittleEndian.Uint32(stored[n:]) != checksum(key, stored[:n]) {
+	value, ok := unsealed(key, stored)
+	if !ok {
 		panic(damage{fmt.Sprintf("checksum of key %q does not match", key)})
 	}
-	return stored[:n:n]
+	return value
 }
 
-func (tx *Tx) bucket(name string, create bool) *bolt.Bucket {
-	at := -1
-	for i := range tx.open {
-		if tx.open[i].name == name {
-			if tx.open[i].bucket != nil || !create {
-				return tx.open[i].bucket
-			}
-			at = i
+// space looks a space up; its bucket is nil when it does not exist. nil when it
+// could not be created.
+func (tx *Tx) space(name string, create bool) *space {
+	var s *space
+	for _, o := range tx.open {
+		if o.name == name {
+			s = o
 		}
 	}
-	var b *bolt.Bucket
-	if name != metaSpace {
-		b = tx.bolt.Bucket([]byte(name))
-	}
-	if b == nil && create {
-		var err error
-		if b, err = tx.bolt.CreateBucket([]byte(name)); err != nil {
-			_ = tx.fail(err) // kept: the caller sees it in tx.err
-			return nil
+	if s == nil {
+		s = &space{name: name}
+		if name != metaSpace {
+			s.bucket = tx.bolt.Bucket([]byte(name))
 		}
+		tx.open = append(tx.open, s)
 	}
-	if at >= 0 {
-		tx.open[at].bucket = b
-	} else {
-		tx.open = append(tx.open, space{name, b})
+	if s.bucket != nil || !create {
+		return s
 	}
-	return b
+	b, err := tx.bolt.CreateBucket([]byte(name))
+	if err != nil {
+		_ = tx.fail(err) // kept: the caller sees it in tx.err
+		return nil
+	}
+	s.bucket, s.fresh = b, true
+	return s
+}
+
+// readable is the bucket of a space that is there, else nil.
+func (tx *Tx) readable(name string) *bolt.Bucket {
+	if tx.isDropped(name) {
+		return nil
+	}
+	return tx.space(name, false).bucket
 }
 
 // fail records the first error, and returns it.
@@ -99,8 +126,8 @@ func (tx *Tx) fail(err error) error {
 // Get returns the value of key, nil if there is none. An empty value is not nil.
 // The slice lives until the transaction ends and must not be changed.
 func (tx *Tx) Get(space string, key []byte) []byte {
-	b := tx.bucket(space, false)
-	if b == nil || tx.isDropped(space) {
+	b := tx.readable(space)
+	if b == nil {
 		return nil
 	}
 	stored := b.Get(key)
@@ -112,15 +139,14 @@ func (tx *Tx) Get(space string, key []byte) []byte {
 
 // Put sets key to value; both are copied.
 func (tx *Tx) Put(space string, key, value []byte) error {
-	b, err := tx.writable(space, key)
+	s, err := tx.writable(space, key)
 	if err != nil {
 		return err
 	}
-	stored := make([]byte, len(value)+sumSize)
-	copy(stored, value)
-	binary.LittleEndian.PutUint32(stored[len(value):], checksum(key, value))
-	tx.remember(space, b, key)
-	if err := b.Put(key, stored); err != nil {
+	stored := sealed(key, value)
+	tx.remember(s, key, s.bucket.Get(key))
+	s.own.add(total{1, hashOf(key, stored)})
+	if err := s.bucket.Put(key, stored); err != nil {
 		return tx.fail(fault.New(fault.Internal, "storage.Put(%q): %v", space, err))
 	}
 	return nil
@@ -128,12 +154,16 @@ func (tx *Tx) Put(space string, key, value []byte) error {
 
 // Delete removes key; an absent key is no error.
 func (tx *Tx) Delete(space string, key []byte) error {
-	b, err := tx.writable(space, key)
-	if err != nil || b.Get(key) == nil {
+	s, err := tx.writable(space, key)
+	if err != nil {
 		return err
 	}
-	tx.remember(space, b, key)
-	if err := b.Delete(key); err != nil {
+	old := s.bucket.Get(key)
+	if old == nil {
+		return nil
+	}
+	tx.remember(s, key, old)
+	if err := s.bucket.Delete(key); err != nil {
 		return tx.fail(fault.New(fault.Internal, "storage.Delete(%q): %v", space, err))
 	}
 	return nil
@@ -152,8 +182,8 @@ func (tx *Tx) Drop(space string) error {
 // Ascend calls fn for each key with from ≤ key < to, in order, until it returns
 // false. A nil bound is no bound. fn must not write to the same space.
 func (tx *Tx) Ascend(space string, from, to []byte, fn func(key, value []byte) bool) {
-	b := tx.bucket(space, false)
-	if b == nil || tx.isDropped(space) {
+	b := tx.readable(space)
+	if b == nil {
 		return
 	}
 	c := b.Cursor()
@@ -166,8 +196,8 @@ func (tx *Tx) Ascend(space string, from, to []byte, fn func(key, value []byte) b
 
 // Descend is Ascend over the same keys in reverse.
 func (tx *Tx) Descend(space string, from, to []byte, fn func(key, value []byte) bool) {
-	b := tx.bucket(space, false)
-	if b == nil || tx.isDropped(space) {
+	b := tx.readable(space)
+	if b == nil {
 		return
 	}
 	c := b.Cursor()
@@ -190,8 +220,8 @@ func (tx *Tx) isDropped(space string) bool {
 	return len(tx.dropped) > 0 && slices.Contains(tx.dropped, space)
 }
 
-// writable is the bucket to write key to.
-func (tx *Tx) writable(space string, key []byte) (*bolt.Bucket, error) {
+// writable is the space to write key to.
+func (tx *Tx) writable(space string, key []byte) (*space, error) {
 	switch {
 	case tx.err != nil:
 		return nil, tx.err
@@ -204,30 +234,64 @@ func (tx *Tx) writable(space string, key []byte) (*bolt.Bucket, error) {
 	case tx.isDropped(space):
 		return nil, tx.fail(fault.New(fault.Internal, "storage: write to %q after dropping it", space))
 	}
-	return tx.bucket(space, true), tx.err
+	return tx.space(space, true), tx.err
 }
 
-func (tx *Tx) remember(space string, b *bolt.Bucket, key []byte) {
+// remember notes how to take a write back, and takes what it replaces out of the
+// space's total.
+func (tx *Tx) remember(s *space, key, old []byte) {
 	from := len(tx.arena)
 	tx.arena = append(tx.arena, key...)
-	tx.undo = append(tx.undo, change{space, from, len(tx.arena), b.Get(key)})
+	tx.undo = append(tx.undo, change{s.name, from, len(tx.arena), old})
+	if old != nil {
+		s.own.add(total{^uint64(0), -hashOf(key, old)})
+	}
 }
 
 // begin starts a function's share of a group commit.
 func (tx *Tx) begin() {
 	tx.err, tx.undo, tx.arena, tx.dropped = nil, tx.undo[:0], tx.arena[:0], nil
+	for _, s := range tx.open {
+		s.own = total{}
+	}
 }
 
 // settle carries out what was put off until the function succeeded.
 func (tx *Tx) settle() error {
+	for _, s := range tx.open {
+		s.batch.add(s.own)
+	}
 	for _, name := range tx.dropped {
-		if tx.bucket(name, false) == nil {
+		if tx.space(name, false).bucket == nil {
 			continue
 		}
 		if err := tx.bolt.DeleteBucket([]byte(name)); err != nil {
 			return err
 		}
-		tx.open = slices.DeleteFunc(tx.open, func(s space) bool { return s.name == name })
+		if err := tx.bolt.Bucket([]byte(metaSpace)).Delete([]byte(totalPrefix + name)); err != nil {
+			return err
+		}
+		tx.open = slices.DeleteFunc(tx.open, func(s *space) bool { return s.name == name })
+	}
+	return nil
+}
+
+// keepTotals stores what the transaction's functions did to the totals.
+func (tx *Tx) keepTotals() error {
+	own := tx.bolt.Bucket([]byte(metaSpace))
+	for _, s := range tx.open {
+		if s.bucket == nil || s.batch == (total{}) && !s.fresh {
+			continue
+		}
+		key := []byte(totalPrefix + s.name)
+		var sum total
+		if stored := own.Get(key); stored != nil {
+			sum = decodeTotal(tx.unseal(key, stored))
+		}
+		sum.add(s.batch)
+		if err := own.Put(key, sealed(key, sum.encode())); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -237,7 +301,7 @@ func (tx *Tx) settle() error {
 func (tx *Tx) rewind() error {
 	for i := len(tx.undo) - 1; i >= 0; i-- {
 		c := tx.undo[i]
-		b, key := tx.bucket(c.space, true), tx.arena[c.from:c.to]
+		b, key := tx.space(c.space, true).bucket, tx.arena[c.from:c.to]
 		var err error
 		if c.old == nil {
 			err = b.Delete(key)

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -28,7 +29,7 @@ const (
 	pageHead   = 16
 	elemSize   = 16
 	bucketHead = 16
-	metaSize   = 64 // before its checksum
+	metaSize   = 56 // before its checksum
 
 	flagBranch   = 1
 	flagLeaf     = 2
@@ -106,17 +107,20 @@ func newAudit(path string, f *os.File) (a *audit, err error) {
 	if a.file, err = syscall.Mmap(int(f.Fd()), 0, int(info.Size()), syscall.PROT_READ, syscall.MAP_SHARED); err != nil {
 		return nil, unusable(path, err)
 	}
-	defer func() {
-		if err != nil {
-			a.unmap()
-		}
-	}()
-	defer guard(func(p any) { err = damagedFile(path, p) })()
-	if a.meta, err = a.newestMeta(); err != nil {
+	if err = a.heads(); err != nil {
+		a.unmap()
 		return nil, err
 	}
+	return a, nil
+}
+
+func (a *audit) heads() (err error) {
+	defer guard(func(p any) { err = damagedFile(a.path, p) })()
+	if a.meta, err = a.newestMeta(); err != nil {
+		return err
+	}
 	a.seen = make([]uint32, a.meta.high/32+1)
-	return a, a.freelist()
+	return a.freelist()
 }
 
 func (a *audit) unmap() {
@@ -142,7 +146,7 @@ func (a *audit) bad(format string, args ...any) error {
 	return damagedFile(a.path, fmt.Sprintf(format, args...))
 }
 
-// newestMeta reads both meta pages. Each is 80 bytes within one disk sector, and
+// newestMeta reads both meta pages. Each is 80 bytes in one disk sector, and
 // the engine writes one when all it refers to is on disk, so a page that does not
 // match its checksum is damage, not a write that a crash cut short. Taking the
 // other one, as the engine would, could silently undo an acknowledged commit.
@@ -435,7 +439,7 @@ func (w *walk) count(t *total) func(key, value []byte) error {
 		if _, ok := unsealed(key, value); !ok {
 			return w.a.bad("checksum of key %q does not match", key)
 		}
-		t.add(total{1, entryHash(binary.LittleEndian.Uint32(value[len(value)-sumSize:]), len(key), len(value))})
+		t.add(total{1, hashOf(key, value)})
 		return nil
 	}
 }
@@ -473,7 +477,7 @@ func (w *walk) children(p pageView, s subtree) ([]subtree, error) {
 	last := s.from
 	for i := range int(p.count) {
 		_, child, key, _, ok := p.element(i)
-		if !ok || i > 0 && !ordered(last, key, s.to, i > 1 || s.from == nil) {
+		if !ok || i > 0 && !ordered(last, key, s.to, true) {
 			return nil, w.a.bad("page %d, entry %d", p.id, i)
 		}
 		c := subtree{id: child, from: key, depth: s.depth + 1}
@@ -494,11 +498,8 @@ func (w *walk) children(p pageView, s subtree) ([]subtree, error) {
 
 // ordered says whether key comes after last (or is it, unless strict) and before to.
 func ordered(last, key, to []byte, strict bool) bool {
-	switch {
-	case last != nil && (string(key) < string(last) || strict && string(key) == string(last)):
-		return false
-	}
-	return to == nil || string(key) < string(to)
+	order := bytes.Compare(key, last)
+	return (last == nil || order > 0 || order == 0 && !strict) && (to == nil || bytes.Compare(key, to) < 0)
 }
 
 func (w *walk) leaf(p pageView, s subtree) error {

@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"runtime/debug"
 	"time"
 )
@@ -44,11 +45,20 @@ func (db *DB) write() {
 // the database is closing.
 func (db *DB) gather(batch *[]*request, p *pace) (last bool) {
 	var window <-chan time.Time
+	yields, had := p.yields(), 0
+	defer func() { p.yielded(had > 0 && len(*batch) > had) }()
 	for len(*batch) < maxBatch {
 		var r *request
 		select {
 		case r = <-db.queue:
 		default:
+			if yields > 0 {
+				if yields--; had == 0 {
+					had = len(*batch)
+				}
+				runtime.Gosched()
+				continue
+			}
 			if window == nil {
 				if window = p.window(len(*batch)); window == nil {
 					return false
@@ -63,9 +73,7 @@ func (db *DB) gather(batch *[]*request, p *pace) (last bool) {
 		if r == nil {
 			return true
 		}
-		if *batch = append(*batch, r); len(*batch) >= p.expected && len(db.queue) == 0 {
-			return false
-		}
+		*batch = append(*batch, r)
 	}
 	return false
 }
@@ -79,7 +87,28 @@ type pace struct {
 	expected int
 	ended    time.Time // of the last commit
 	patience time.Duration
+	commits  uint
+	paid     bool // the last time that others were let go first brought more
 }
+
+// maxYields is how often goroutines that could run do so before a commit: on a busy
+// processor they are requests that have arrived and not got as far as the queue.
+// Without it a writer that need not wait for the disk commits them one by one. When
+// they are something else, a long scan, yielding only costs time; so it is tried
+// now and then, and kept up while it pays.
+const (
+	maxYields = 2
+	tryEvery  = 32 // commits
+)
+
+func (p *pace) yields() int {
+	if p.commits++; p.paid || p.commits%tryEvery == 0 {
+		return maxYields
+	}
+	return 0
+}
+
+func (p *pace) yielded(more bool) { p.paid = more }
 
 // minPatience: shorter waits cost more in timers than they gain.
 const (
@@ -124,6 +153,10 @@ func (db *DB) apply(batch []*request, applied *[]*request) (err error) {
 		*applied = batch
 		err = damagedFile(db.path, p)
 	})()
+	if err := db.unwritable(); err != nil {
+		*applied = batch
+		return err
+	}
 	b, err := db.bolt.Begin(true)
 	if err != nil {
 		*applied = batch
@@ -148,9 +181,12 @@ func (db *DB) apply(batch []*request, applied *[]*request) (err error) {
 	if len(*applied) == 0 {
 		return nil
 	}
+	if err := tx.keepTotals(); err != nil {
+		return unusable(db.path, err)
+	}
 	begun := time.Now()
 	if err := b.Commit(); err != nil {
-		return unusable(db.path, err)
+		return db.uncommitted(err)
 	}
 	db.sync.Observe(time.Since(begun).Seconds())
 	db.commits.Add(1)
