@@ -40,8 +40,11 @@
 // choose (EPOLLEXCLUSIVE) gives most connections to the loop that is awake most,
 // and they stay there for hours.
 //
+// A TLS handshake runs on a goroutine; then the connection is parked: its loop
+// opens what it reads, and seals what is queued when it leaves.
+//
 // The portable engine has a goroutine per connection, blocked in Read, and a
-// writer goroutine only while something is queued. It serves TLS, other systems,
+// writer goroutine only while something is queued. It serves other systems,
 // listeners that are not TCP, connections that come through ServeConn, and
 // upgrades that follow another request on the same connection.
 //
