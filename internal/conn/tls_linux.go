@@ -121,7 +121,7 @@ func (l *loop) onGreeted(g greeted) {
 	defer l.greetNext()
 	if c.spot.slot < 0 { // dropped meanwhile: see closeSocket
 		l.base.stats.tlsFailed.Add(1)
-		unix.Close(int(c.spot.fd))
+		closeFD(int(c.spot.fd))
 		return
 	}
 	if g.err != nil {
@@ -233,7 +233,7 @@ func (l *loop) closeSocket(c *Conn) {
 	t := c.coding
 	if t == nil {
 		c.mu.Unlock()
-		unix.Close(fd)
+		closeFD(fd)
 		return
 	}
 	if c.out != nil {
@@ -255,5 +255,5 @@ func (l *loop) closeSocket(c *Conn) {
 			_ = writeSome(c.spot.fd, t.tls.closeNotify(l.coded[:0]))
 		}
 	}
-	unix.Close(fd)
+	closeFD(fd)
 }
