@@ -21,12 +21,16 @@ func (a *App) bindServer() {
 	const (
 		refused  = "Upgrades that got no 101."
 		overflow = "Messages that found their connection's queue full; policy close counts connections."
+		tlsHelp  = "TLS handshakes that ended."
 		closes   = "WebSockets that ended, by what their close code means."
 	)
 	meter.Bind(a.metrics.reg, a.server.Stats,
 		sv{Name: "livegate_sockets_accepted_total", Help: "TCP connections accepted.", Value: func(s conn.Stats) float64 { return float64(s.Accepted) }},
 		sv{Name: "livegate_socket_accept_pauses_total", Help: "Times that accepting waited for descriptors or memory.", Value: func(s conn.Stats) float64 { return float64(s.AcceptPauses) }},
 		sv{Name: "livegate_sockets_http_total", Help: "TCP connections that became ordinary HTTP.", Value: func(s conn.Stats) float64 { return float64(s.Web) }},
+		sv{Name: "livegate_tls_handshakes_total", Help: tlsHelp, Labels: one("result", "done"), Value: func(s conn.Stats) float64 { return float64(s.TLS.Done) }},
+		sv{Name: "livegate_tls_handshakes_total", Help: tlsHelp, Labels: one("result", "failed"), Value: func(s conn.Stats) float64 { return float64(s.TLS.Failed) }},
+		sv{Name: "livegate_tls_handshakes_waited_total", Help: "TLS handshakes on event loops that waited for others to end.", Value: func(s conn.Stats) float64 { return float64(s.TLS.Waited) }},
 		sv{Name: "livegate_websockets_total", Help: "WebSockets opened.", Value: func(s conn.Stats) float64 { return float64(s.Handshakes) }},
 		sv{Name: "livegate_websockets_open", Help: "WebSockets open.", Value: func(s conn.Stats) float64 { return float64(s.Open) }},
 		sv{Name: "livegate_upgrades_refused_total", Help: refused, Labels: one("reason", "malformed"), Value: func(s conn.Stats) float64 { return float64(s.Refused.Head) }},
