@@ -21,6 +21,7 @@ type operation struct {
 	profiling, quiet      bool
 	grace, drain          time.Duration
 	heartbeat, engine     string
+	tables, endpoint      string
 	rates                 conn.Rates
 }
 
@@ -37,7 +38,9 @@ func (o *operation) register(fs *pflag.FlagSet) {
 	fs.Float64Var(&o.rates.Handshakes, "handshake-rate", 0, "WebSocket handshakes per second; beyond, they get 503 (0 = no bound)")
 	fs.Float64Var(&o.rates.HandshakesPerIP, "handshake-rate-per-ip", 0, "WebSocket handshakes per second of one client address; beyond, they get 429 (0 = no bound)")
 	fs.StringVar(&o.engine, "engine", "auto", "for diagnosis: how connections are served, auto, loop (event loops) or portable (goroutines)")
-	variable(fs, "management", "management-token-file", "pprof", "quiet", "grace", "drain", "heartbeat", "engine",
+	fs.StringVar(&o.tables, "tables", "durable", "how tables are kept: durable (an answer means: on disk) or fast (a power failure loses the last second)")
+	fs.StringVar(&o.endpoint, "dynamodb-endpoint", "", "tables are at this DynamoDB endpoint, e.g. http://localhost:8000, called with the AWS_ credentials of the environment; missing tables of the template are created there")
+	variable(fs, "tables", "dynamodb-endpoint", "management", "management-token-file", "pprof", "quiet", "grace", "drain", "heartbeat", "engine",
 		"max-connections", "max-connections-per-ip", "handshake-rate", "handshake-rate-per-ip")
 }
 
@@ -51,6 +54,7 @@ func (o *operation) apply(cfg *app.Config, getenv func(string) string) error {
 	}
 	cfg.Management, cfg.Profiling, cfg.Grace, cfg.Drain = o.management, o.profiling, o.grace, o.drain
 	cfg.Quiet = o.quiet
+	cfg.Tables, cfg.DynamoDBEndpoint = o.tables, o.endpoint
 	r := o.rates
 	if !(r.Conns >= 0 && r.ConnsPerIP >= 0 && r.Handshakes >= 0 && r.Handshakes <= maxRate && r.HandshakesPerIP >= 0 && r.HandshakesPerIP <= maxRate) { // NaN too
 		return usagef("--max-connections, --handshake-rate and their -per-ip forms: want 0 for no bound, or more (a rate: up to %d)", maxRate)

@@ -42,6 +42,15 @@ func (r *refusal) Error() string { return fmt.Sprintf("HTTP %d: %s", r.status, r
 // call does one operation. An error that is no *refusal leaves open whether it
 // happened.
 func (a *api) call(ctx context.Context, operation string, in object, out any) error {
+	return a.post(ctx, "DynamoDB_20120810."+operation, in, out)
+}
+
+// stream does one operation of DynamoDB Streams.
+func (a *api) stream(ctx context.Context, operation string, in object, out any) error {
+	return a.post(ctx, "DynamoDBStreams_20120810."+operation, in, out)
+}
+
+func (a *api) post(ctx context.Context, target string, in object, out any) error {
 	body, err := json.Marshal(in)
 	if err != nil {
 		return err
@@ -51,7 +60,7 @@ func (a *api) call(ctx context.Context, operation string, in object, out any) er
 		return err
 	}
 	req.Header.Set("Content-Type", "application/x-amz-json-1.0")
-	req.Header.Set("X-Amz-Target", "DynamoDB_20120810."+operation)
+	req.Header.Set("X-Amz-Target", target)
 	sigv4.Sign(req, body, sigv4.Key{ID: "AKIDURABILITY", Secret: "any"}, sigv4.Scope{Region: "us-east-1", Service: "dynamodb"}, time.Now())
 	resp, err := a.http.Do(req)
 	if err != nil {

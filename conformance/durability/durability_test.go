@@ -102,13 +102,14 @@ func TestKilledAtRandomMoments(t *testing.T) {
 		workers[n] = newWorker(n+1, *seed)
 	}
 	var open, took, slowest int
+	streams := []*follower{follow("Items"), follow("Pairs")}
 	for kill := 1; kill <= *kills; kill++ {
 		begun := time.Now()
 		if err := in.start(t.Context()); err != nil {
 			t.Fatalf("start after kill %d: %v", kill-1, err)
 		}
 		slowest = max(slowest, int(time.Since(begun).Milliseconds()))
-		if err := verify(t.Context(), in.api, workers); err != nil {
+		if err := verify(t.Context(), in.api, workers, streams); err != nil {
 			in.kill()
 			t.Fatalf("seed %d, after kill %d: %v\n%s", *seed, kill-1, err, in.out)
 		}
@@ -129,7 +130,8 @@ func TestKilledAtRandomMoments(t *testing.T) {
 		t.Fatalf("start after the last kill: %v", err)
 	}
 	defer in.kill()
-	if err := verify(t.Context(), in.api, workers); err != nil {
+	streams = []*follower{follow("Items"), follow("Pairs")} // from the beginning
+	if err := verify(t.Context(), in.api, workers, streams); err != nil {
 		t.Fatalf("seed %d, after the last kill: %v\n%s", *seed, err, in.out)
 	}
 	total := 0
@@ -139,7 +141,7 @@ func TestKilledAtRandomMoments(t *testing.T) {
 	if total < *kills || open == 0 {
 		t.Errorf("%d operations were acknowledged and %d cut off: the kills came at no interesting moment", total, open)
 	}
-	t.Logf("nothing lost, nothing torn: %d kills in %.1f s of load, slowest start %d ms; %s", *kills, float64(took)/1000, slowest, sums(workers))
+	t.Logf("nothing lost, nothing torn: %d kills in %.1f s of load, slowest start %d ms; %s; %d stream records make the tables", *kills, float64(took)/1000, slowest, sums(workers), streams[0].count+streams[1].count)
 }
 
 func sums(workers []*worker) string {
@@ -183,9 +185,9 @@ func load(ctx context.Context, in *instance, workers []*worker, after time.Durat
 	return first
 }
 
-// verify reads everything and holds it against the ledgers, and the index
-// against the table.
-func verify(ctx context.Context, a *api, workers []*worker) error {
+// verify reads everything and holds it against the ledgers, and indexes and
+// streams against the tables.
+func verify(ctx context.Context, a *api, workers []*worker, streams []*follower) error {
 	stored := map[string]item{}
 	byIndex := map[string]item{}
 	for _, table := range []string{"Items", "Pairs"} {
@@ -219,6 +221,14 @@ func verify(ctx context.Context, a *api, workers []*worker) error {
 	}
 	for id := range byIndex {
 		return fmt.Errorf("%s is in the table and not in the index", id)
+	}
+	for _, f := range streams {
+		if err := f.catchUp(ctx, a); err != nil {
+			return err
+		}
+		if err := f.compare(stored); err != nil {
+			return err
+		}
 	}
 	for _, w := range workers {
 		if err := w.settle(stored); err != nil {

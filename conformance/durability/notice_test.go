@@ -51,3 +51,39 @@ func TestTheLedgerNotices(t *testing.T) {
 		t.Errorf("a transaction that was done and not answered: %v", err)
 	}
 }
+
+func TestTheFollowerNotices(t *testing.T) {
+	made := func(name string, before, after item) *record {
+		r := &record{EventName: name}
+		r.Dynamodb.Keys, r.Dynamodb.OldImage, r.Dynamodb.NewImage = item{"id": {S: "a"}}, before, after
+		return r
+	}
+	one, two := item{"id": {S: "a"}, "v": number(1)}, item{"id": {S: "a"}, "v": number(2)}
+	sound := []*record{made("INSERT", nil, one), made("MODIFY", one, two)}
+	for name, c := range map[string]struct {
+		records []*record
+		stored  map[string]item
+		want    string
+	}{
+		"a sound stream":     {sound, map[string]item{"Items/a": two, "Pairs/b": one}, ""},
+		"a missing record":   {sound[1:], map[string]item{"Items/a": two}, "TORN"},
+		"a record twice":     {append(sound, sound[1]), map[string]item{"Items/a": two}, "TORN"},
+		"a missing last one": {sound[:1], map[string]item{"Items/a": two}, "LOST"},
+		"a missing deletion": {sound, map[string]item{}, "1 items"},
+		"a record too many":  {append(sound, made("REMOVE", two, nil)), map[string]item{"Items/a": two}, "LOST"},
+	} {
+		f := follow("Items")
+		var err error
+		for _, r := range c.records {
+			if err == nil {
+				err = f.replay(r)
+			}
+		}
+		if err == nil {
+			err = f.compare(c.stored)
+		}
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -17,13 +17,13 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
 
+	"github.com/livegate/livegate/internal/awsapi/dynamodbproxy"
 	"github.com/livegate/livegate/internal/client"
 	"github.com/livegate/livegate/internal/clock"
 	"github.com/livegate/livegate/internal/conn"
@@ -82,11 +82,15 @@ type Config struct {
 	// Heartbeat is the silence after which clients are pinged: 0 = the profile's
 	// (aws: never; open: 25 s), negative = never.
 	Heartbeat time.Duration
-	Rates     conn.Rates          // who may open how much on the port; functions' own calls count too
-	Engine    string              // of connections: "auto" (also ""), "loop" or "portable"
-	Getenv    func(string) string // the user's environment; nil means an empty one
-	Logs      func(model.LogLine) // every user-visible event; called from many goroutines
-	Progress  func(Progress)      // long steps
+	// DynamoDBEndpoint answers for the tables in place of our own; "" = our own. It is
+	// called with the credentials in the environment.
+	DynamoDBEndpoint string
+	Tables           string              // how our own are kept: "durable" (also "") or "fast", see storage.Config.Fast
+	Rates            conn.Rates          // who may open how much on the port; functions' own calls count too
+	Engine           string              // of connections: "auto" (also ""), "loop" or "portable"
+	Getenv           func(string) string // the user's environment; nil means an empty one
+	Logs             func(model.LogLine) // every user-visible event; called from many goroutines
+	Progress         func(Progress)      // long steps
 }
 
 // Progress is one long step, announced when it starts and when it ends.
@@ -108,7 +112,8 @@ type App struct {
 	dirs      dirs
 	listeners []net.Listener
 	db        *storage.DB
-	tables    *table.Engine
+	tables    *table.Engine          // nil with an external endpoint
+	external  *dynamodbproxy.Handler // nil without one
 	userCA    *localca.CA
 	bundle    string // PEM file that workers trust
 	guard     *devguard.Guard
@@ -118,7 +123,7 @@ type App struct {
 	registry  *registry.Registry
 	gateway   *gateway.Gateway
 	callbacks *connapi.Handler
-	keys      sigv4.Keys // of callers of @connections
+	keys      sigv4.Keys // of callers
 	channels  channels
 	server    *conn.Server
 	timeline  *control.Timeline
@@ -197,11 +202,13 @@ func (a *App) Run(ctx context.Context, ready func(client.Status)) (err error) {
 		}()
 	}
 	a.built.Store(true)
-	background.Go(func() {
-		if err := a.tables.Run(work); err != nil && work.Err() == nil {
-			failed <- fmt.Errorf("expiry of table items: %w", err)
-		}
-	})
+	if a.tables != nil {
+		background.Go(func() {
+			if err := a.tables.Run(work); err != nil && work.Err() == nil {
+				failed <- fmt.Errorf("expiry of table items: %w", err)
+			}
+		})
+	}
 	// From here on there may be clients: however this ends, they are drained.
 	if err = a.welcome(ctx, ready); err == nil {
 		edits, end := context.WithCancel(ctx)
@@ -265,19 +272,14 @@ func (a *App) start(ctx context.Context) (err error) {
 	if a.dirs, err = prepareDirs(a.cfg); err != nil {
 		return err
 	}
-	if a.db, err = storage.Open(filepath.Join(a.dirs.data, "state.db"), storage.Config{Sync: a.metrics.commitSync}); err != nil {
-		return a.inUse(err)
+	if err := a.openTables(ctx, next.app); err != nil {
+		return err
 	}
 	if a.management != nil {
 		a.management.serve(a)
 	}
 	if a.cfg.Watch {
 		a.listenForEdits(next)
-	}
-	if a.tables, err = table.New(table.Config{
-		Store: table.Over(a.db), Clock: a.clock, Region: next.app.Region, AccountID: next.app.AccountID,
-	}); err != nil {
-		return err
 	}
 	if err := a.certificates(); err != nil {
 		return err
@@ -335,6 +337,9 @@ func (a *App) close() error {
 	}
 	if a.runtime != nil {
 		errs = append(errs, a.runtime.Close(ctx))
+	}
+	if a.external != nil {
+		a.external.Close()
 	}
 	if a.db != nil {
 		errs = append(errs, a.db.Close())

@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/livegate/livegate/internal/awsapi"
-	"github.com/livegate/livegate/internal/awsapi/dynamodb"
 	"github.com/livegate/livegate/internal/awsapi/lambda"
 	"github.com/livegate/livegate/internal/awsapi/sts"
 	"github.com/livegate/livegate/internal/client"
@@ -46,11 +45,11 @@ func (a *App) front(app *model.App) http.Handler {
 	f.callbacks = a.callbacks
 	f.aws = awsapi.New(awsapi.Config{
 		Services: map[string]http.Handler{
-			"dynamodb": a.metrics.tables.around(dynamodb.New(a.tables)),
+			"dynamodb": a.metrics.tables.around(a.dynamoDB()),
 			"lambda":   lambda.New(lambda.Config{Functions: a.runtime, App: a.current}),
 			"sts":      sts.New(sts.Config{Account: app.AccountID, Partition: app.Partition, Function: a.runtime.FunctionOf}),
 		},
-		Secret: a.secret, RequireValid: len(a.cfg.Credentials) > 0,
+		Secret: a.callerSecret, Keys: &a.keys, RequireValid: len(a.cfg.Credentials) > 0,
 		Region: app.Region, Passthrough: a.passthrough(),
 		Credentials: a.ownCredentials, Logs: a.log,
 	})
@@ -107,7 +106,7 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.own.ServeHTTP(w, r)
 	case strings.HasPrefix(path, "/_livegate/"):
 		f.console.ServeHTTP(w, r)
-	case f.isStage(r):
+	case !isOperation(r) && f.isStage(r):
 		// A WebSocket URL without an upgrade (B16: 403, as for an unknown path).
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("x-amzn-errortype", "ForbiddenException")
@@ -120,6 +119,13 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		http.Error(w, fmt.Sprintf("nothing is served at %s; the start page at %s lists what is", path, f.app.url("http", f.app.publicHost())), http.StatusNotFound)
 	}
+}
+
+// isOperation reports whether a request is plainly a call of an AWS service: isStage
+// would say no to it too, after reading its signature, which is read again later.
+func isOperation(r *http.Request) bool {
+	return r.Method == http.MethodPost && r.URL.Path == "/" && len(r.Header["X-Amz-Target"]) == 1 &&
+		strings.HasPrefix(r.Header.Get("Authorization"), "AWS4-") && !strings.Contains(strings.ToLower(r.Host), ".execute-api.")
 }
 
 // isStage reports whether a request names an API by host or one of its stages by

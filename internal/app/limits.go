@@ -29,6 +29,9 @@ func (c *Config) Validate() error {
 	default:
 		return fault.New(fault.BadRequest, "--engine %q: want auto, loop or portable", c.Engine)
 	}
+	if err := c.checkTables(); err != nil {
+		return err
+	}
 	return c.checkManagement()
 }
 

@@ -34,7 +34,7 @@ func (a *App) load(ctx context.Context) (*deployed, error) {
 // apply makes a loaded template the one that serves. After an error some engines
 // have it and some have not: a caller that goes on applies the one from before.
 func (a *App) apply(ctx context.Context, next *deployed) error {
-	if err := a.tables.Declare(ctx, next.app.Tables); err != nil {
+	if err := a.declareTables(ctx, next.app.Tables); err != nil {
 		return err
 	}
 	if err := a.trustDomains(next.app); err != nil {

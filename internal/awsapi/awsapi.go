@@ -50,6 +50,8 @@ type Config struct {
 	Services map[string]http.Handler
 	// Secret returns the secret key of an access key id; nil knows none.
 	Secret func(accessKeyID string) (secret string, ok bool)
+	// Keys remembers derived signing keys; nil means none shared with others.
+	Keys *sigv4.Keys
 	// RequireValid refuses access keys that Secret does not know.
 	RequireValid bool
 	// Region is used where neither scope nor host names one.
@@ -79,6 +81,9 @@ type Handler struct {
 func New(cfg Config) *Handler {
 	if cfg.Secret == nil {
 		cfg.Secret = func(string) (string, bool) { return "", false }
+	}
+	if cfg.Keys == nil {
+		cfg.Keys = &sigv4.Keys{}
 	}
 	if cfg.Logs == nil {
 		cfg.Logs = func(model.LogLine) {}
@@ -132,7 +137,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if forward && (!ours || streams(r)) {
 		// Nothing to sign anew, or a body of any size whose hash nobody took.
 		if ours {
-			err = sig.Verify(sigv4.FromHTTP(r, nil), secret, h.cfg.Now())
+			err = h.cfg.Keys.Verify(sig, sigv4.FromHTTP(r, nil), secret, h.cfg.Now())
 		}
 		h.passOn(c, sig, nil, ours, err)
 		return
@@ -143,7 +148,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if ours {
-		err = sig.Verify(sigv4.FromHTTP(r, body), secret, h.cfg.Now())
+		err = h.cfg.Keys.Verify(sig, sigv4.FromHTTP(r, body), secret, h.cfg.Now())
 	}
 	if forward {
 		h.passOn(c, sig, body, ours, err)

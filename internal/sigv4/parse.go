@@ -33,11 +33,16 @@ func Parse(header http.Header, rawQuery string) (*Signature, error) {
 			fields = append(fields, Field{name, v})
 		}
 	}
-	s := &Signature{}
+	// One allocation for both: SDKs sign four to eight headers.
+	s := &struct {
+		Signature
+		room [8]string
+	}{}
+	s.SignedHeaders = s.room[:0]
 	if err := s.Read(fields, rawQuery); err != nil {
 		return nil, err
 	}
-	return s, nil
+	return &s.Signature, nil
 }
 
 // Read is Parse into a signature that may have been used before, for callers that

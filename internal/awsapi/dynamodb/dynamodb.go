@@ -187,7 +187,7 @@ func namespace(awsType string) string {
 	switch awsType {
 	case "ValidationException":
 		return nsValidate
-	case "SerializationException", "UnknownOperationException", "RequestEntityTooLargeException":
+	case "SerializationException", "UnknownOperationException", "RequestEntityTooLargeException", "ServiceUnavailable":
 		return nsService
 	}
 	return nsDynamo
@@ -203,6 +203,9 @@ func appendError(dst []byte, err error) ([]byte, int) {
 	switch {
 	case e.Kind == fault.TooLarge && e.Type != "":
 		status = http.StatusRequestEntityTooLarge
+	case e.Type == "" && e.Kind == fault.Unavailable:
+		// A full disk, a stop: nothing was done, and SDKs try again.
+		status, awsType = http.StatusServiceUnavailable, "ServiceUnavailable"
 	case e.Type == "":
 		status, awsType = http.StatusInternalServerError, "InternalServerError"
 		if message == "" {

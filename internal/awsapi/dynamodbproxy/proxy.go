@@ -110,25 +110,14 @@ func New(cfg Config) (*Handler, error) {
 // Check asks the endpoint for one table name: whether it is there and takes the
 // credentials. The error names the endpoint and what to do.
 func (h *Handler) Check(ctx context.Context) error {
-	in := http.Header{"X-Amz-Target": {targetPrefix + "ListTables"}, "Content-Type": {contentType}}
-	resp, err := h.forward(ctx, in, []byte(`{"Limit":1}`))
-	if err != nil {
-		return err
+	return h.call(ctx, "ListTables", map[string]int{"Limit": 1}, nil)
+}
+
+// Close lets go of idle connections. Calls may go on.
+func (h *Handler) Close() {
+	if t, ok := h.cfg.Transport.(interface{ CloseIdleConnections() }); ok {
+		t.CloseIdleConnections()
 	}
-	defer resp.Body.Close()
-	if resp.StatusCode == http.StatusOK {
-		return nil
-	}
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxProblem))
-	var e struct {
-		Type    string `json:"__type"`
-		Message string `json:"message"`
-	}
-	if json.Unmarshal(body, &e) != nil || e.Type == "" {
-		return fault.New(fault.BadRequest, "%s answers HTTP %s: this does not look like DynamoDB", h.target, resp.Status)
-	}
-	_, name, _ := strings.Cut(e.Type, "#")
-	return fault.New(fault.Forbidden, "the DynamoDB endpoint %s refuses ListTables: %s: %s", h.target, name, e.Message)
 }
 
 // ServeHTTP implements http.Handler.

@@ -19,6 +19,7 @@ import (
 	"github.com/livegate/livegate/internal/awsapi/dynamodb"
 	"github.com/livegate/livegate/internal/awsapi/dynamodbproxy"
 	"github.com/livegate/livegate/internal/fault"
+	"github.com/livegate/livegate/internal/model"
 	"github.com/livegate/livegate/internal/sigv4"
 	"github.com/livegate/livegate/internal/storage"
 	"github.com/livegate/livegate/internal/table"
@@ -228,5 +229,48 @@ func TestBadRequestsAreAnsweredHere(t *testing.T) {
 		if resp.Body.Close(); resp.StatusCode != c.status {
 			t.Errorf("%s %s: %d", c.method, c.target, resp.StatusCode)
 		}
+	}
+}
+
+// The tables of a template come into being with everything it says of them.
+func TestEnsureCreatesWhatIsMissing(t *testing.T) {
+	url, _ := other(t)
+	h, c, _ := before(t, dynamodbproxy.Config{Endpoint: url})
+	things := &model.Table{
+		Name: "things", OnDemand: true, TTL: "ends", StreamView: "KEYS_ONLY", Protected: true,
+		Attributes: map[string]string{"id": "S", "at": "N", "room": "S"}, Key: model.KeySchema{Hash: "id", Range: "at"},
+		GSIs: []model.Index{{Name: "byRoom", Key: model.KeySchema{Hash: "room"}, Projection: "INCLUDE", NonKey: []string{"x"}}},
+		LSIs: []model.Index{{Name: "local", Key: model.KeySchema{Hash: "id", Range: "room"}}},
+	}
+	paid := &model.Table{Name: "paid", Read: 3, Write: 4, Attributes: map[string]string{"id": "S"}, Key: model.KeySchema{Hash: "id"}}
+	tables := []*model.Table{things, paid}
+	created, err := h.Ensure(t.Context(), tables)
+	if err != nil || strings.Join(created, " ") != "things paid" {
+		t.Fatal(created, err)
+	}
+	got, err := c.DescribeTable(t.Context(), &sdk.DescribeTableInput{TableName: aws.String("things")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := got.Table
+	if len(d.KeySchema) != 2 || len(d.AttributeDefinitions) != 3 || len(d.GlobalSecondaryIndexes) != 1 || len(d.LocalSecondaryIndexes) != 1 ||
+		d.GlobalSecondaryIndexes[0].Projection.NonKeyAttributes[0] != "x" || d.LocalSecondaryIndexes[0].Projection.ProjectionType != types.ProjectionTypeAll ||
+		d.StreamSpecification.StreamViewType != types.StreamViewTypeKeysOnly || !aws.ToBool(d.DeletionProtectionEnabled) || d.BillingModeSummary.BillingMode != types.BillingModePayPerRequest {
+		t.Errorf("%+v", d)
+	}
+	ttl, err := c.DescribeTimeToLive(t.Context(), &sdk.DescribeTimeToLiveInput{TableName: aws.String("things")})
+	if err != nil || aws.ToString(ttl.TimeToLiveDescription.AttributeName) != "ends" {
+		t.Error(ttl, err)
+	}
+	got, err = c.DescribeTable(t.Context(), &sdk.DescribeTableInput{TableName: aws.String("paid")})
+	if err != nil || aws.ToInt64(got.Table.ProvisionedThroughput.WriteCapacityUnits) != 4 {
+		t.Error(got, err)
+	}
+	if created, err := h.Ensure(t.Context(), tables); err != nil || len(created) != 0 {
+		t.Errorf("again: %v, %v", created, err)
+	}
+	paid.Key.Hash = "other"
+	if _, err := h.Ensure(t.Context(), tables); !fault.Is(err, fault.Conflict) {
+		t.Errorf("another key: %v", err)
 	}
 }

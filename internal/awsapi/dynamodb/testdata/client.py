@@ -17,6 +17,7 @@ table = db.create_table(
     KeySchema=[{"AttributeName": "room", "KeyType": "HASH"}, {"AttributeName": "at", "KeyType": "RANGE"}],
     AttributeDefinitions=[{"AttributeName": "room", "AttributeType": "S"}, {"AttributeName": "at", "AttributeType": "N"}],
     BillingMode="PAY_PER_REQUEST",
+    StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
 )
 table.wait_until_exists()
 
@@ -65,6 +66,24 @@ try:
 except client.exceptions.TransactionCanceledException as e:
     assert [r["Code"] for r in e.response["CancellationReasons"]] == ["None", "ConditionalCheckFailed"], e.response
 assert "x" not in table.get_item(Key={"room": "lobby", "at": 2})["Item"]
+
+client.transact_write_items(TransactItems=[
+    {"Put": {"TableName": "rooms", "Item": {"room": {"S": "hall"}, "at": {"N": str(n)}}}} for n in range(3)
+], ClientRequestToken="once")
+assert table.query(KeyConditionExpression=Key("room").eq("hall"))["Count"] == 3
+
+streams = boto3.client("dynamodbstreams", endpoint_url=url, config=config)
+arn = streams.list_streams(TableName="rooms")["Streams"][0]["StreamArn"]
+events = []
+for shard in streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]:
+    at = streams.get_shard_iterator(StreamArn=arn, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON")["ShardIterator"]
+    while at:
+        page = streams.get_records(ShardIterator=at, Limit=25)
+        if not page["Records"]:
+            break
+        events += [(r["eventName"], r["dynamodb"]["Keys"]["room"]["S"]) for r in page["Records"]]
+        at = page.get("NextShardIterator")
+assert events == [("INSERT", "lobby")] * 60 + [("MODIFY", "lobby")] + [("INSERT", "hall")] * 3, events
 
 table.delete()
 table.wait_until_not_exists()
