@@ -62,18 +62,35 @@ func (s *Server) Serve(ln net.Listener) error {
 }
 
 // shortage reports whether accept may work again later: limits on descriptors
-// and memory, and connections that were reset before they were accepted.
+// and memory, and connections that failed before they were accepted.
 func shortage(err error) bool {
 	for _, errno := range [...]syscall.Errno{
-		syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM,
-		syscall.ECONNABORTED, syscall.ECONNRESET, syscall.EINTR, syscall.EAGAIN,
+		syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EINTR, syscall.EAGAIN,
 	} {
 		if errors.Is(err, errno) {
 			return true
 		}
 	}
+	if stillborn(err) {
+		return true
+	}
 	var ne net.Error
 	return errors.As(err, &ne) && ne.Timeout()
+}
+
+// stillborn: the error is that of a connection which failed before it was
+// accepted, or which a firewall forbids; Linux reports these from accept, and the
+// listener is as good as before (accept(2), "Error handling").
+func stillborn(err error) bool {
+	for _, errno := range [...]syscall.Errno{
+		syscall.ECONNABORTED, syscall.ECONNRESET, syscall.EPROTO, syscall.EPERM, syscall.ENETDOWN, syscall.ENOPROTOOPT,
+		syscall.EHOSTDOWN, syscall.EHOSTUNREACH, syscall.EOPNOTSUPP, syscall.ENETUNREACH, syscall.ETIMEDOUT,
+	} {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
+	return false
 }
 
 // ServeConn serves one connection that was accepted elsewhere, such as the

@@ -81,7 +81,7 @@ func (a *acceptor) close() {
 
 // listen begins to accept from a.
 func (l *loop) listen(a *acceptor) {
-	if l.leaving {
+	if l.deaf {
 		a.close()
 		return
 	}
@@ -123,8 +123,7 @@ func (l *loop) accept(a *acceptor) {
 			l.deal(newcomer{fd, remote})
 		case errno == unix.EAGAIN:
 			return
-		case errno == unix.ECONNABORTED, errno == unix.ECONNRESET, errno == unix.EPROTO:
-			// gone before it was accepted
+		case stillborn(errno):
 		case shortage(errno):
 			l.pauseAccepting(a, errno)
 			return

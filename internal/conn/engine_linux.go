@@ -1,6 +1,7 @@
 package conn
 
 import (
+	"errors"
 	"net"
 	"runtime"
 	"sync"
@@ -14,9 +15,11 @@ type engine struct {
 	next  atomic.Uint32 // who gets the next connection
 
 	mu      sync.Mutex
-	started bool // guarded by mu
-	failed  error
+	started bool  // guarded by mu
+	failed  error // guarded by mu
 }
+
+var errLeaving = errors.New("conn: the server is shut down")
 
 func newEngine(s *Server, n int) *engine {
 	if n <= 0 {
@@ -38,6 +41,10 @@ func (e *engine) start() error {
 		return e.failed
 	}
 	e.started = true
+	if e.srv.isClosing() { // nobody would end them
+		e.failed = errLeaving
+		return e.failed
+	}
 	for _, l := range e.loops {
 		if e.failed = l.start(); e.failed != nil {
 			break

@@ -37,6 +37,7 @@ func (l *loop) requests(c *Conn, in *inbound, b []byte) {
 		switch next {
 		case served:
 			b = b[n:]
+			c.begun, c.bodied = false, false // the time of the next one begins
 			continue
 		case partial:
 			if in.need == 0 { // else the head is there, and is parsed again
@@ -45,7 +46,7 @@ func (l *loop) requests(c *Conn, in *inbound, b []byte) {
 		case elsewhere:
 			// What we answered goes first. A client that does not take it waits.
 			l.queueHot(c)
-			if l.flush(c); c.spot.slot >= 0 && !c.stuck {
+			if l.flush(c); c.spot.slot >= 0 && c.nothingWaits() {
 				l.toWeb(c, b)
 			}
 			if c.spot.slot < 0 {
@@ -119,6 +120,13 @@ func (l *loop) request(c *Conn, in *inbound, b []byte, seen int) (n int, _ next)
 		return 0, elsewhere
 	}
 	return l.serveHot(c, in, b, end)
+}
+
+// nothingWaits to be written.
+func (c *Conn) nothingWaits() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.out == nil
 }
 
 // toWeb hands a connection, and what was read of it, to the http.Server.

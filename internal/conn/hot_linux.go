@@ -102,6 +102,7 @@ func (l *loop) queueHot(c *Conn) {
 	o := c.queue()
 	g := o.space(l.base.srv, len(l.hotBuf))
 	g.b = append(g.b, l.hotBuf...)
+	g.kind = lead
 	o.pending += len(l.hotBuf)
 	c.mu.Unlock()
 	if l.hotBuf = l.hotBuf[:0]; cap(l.hotBuf) > readSize {

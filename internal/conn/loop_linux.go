@@ -44,12 +44,12 @@ type loop struct {
 	acceptors  []*acceptor
 	live       int // connections in the table
 	leaving    bool
+	deaf       bool // accepts no more
 	yielded    time.Duration
 	events     [256]unix.EpollEvent
-	buf        []byte   // what was just read
-	flat       []byte   // small segments gathered for one write
-	batch      [][]byte // segments of one write
-	iov        []unix.Iovec
+	buf        []byte     // what was just read
+	flat       []byte     // small segments gathered for one write
+	batch      [][]byte   // segments of one write
 	inbounds   []*inbound // free list
 	scratch    *inbound
 	urgent     fifo // connections somebody sent to
@@ -145,8 +145,7 @@ func (l *loop) start() error {
 	}
 	l.ep, l.wake = ep, wake
 	l.buf = make([]byte, readSize)
-	l.flat = make([]byte, 0, flatSize)
-	l.iov = make([]unix.Iovec, 0, maxBatch)
+	l.flat = make([]byte, 0, batchSize)
 	l.scratch = &inbound{}
 	l.maxGreetings = max(l.base.srv.head.Handshakes/len(l.e.loops), 1)
 	l.fire = l.fired
@@ -278,6 +277,7 @@ func (l *loop) takeMail() {
 		l.listen(a)
 	}
 	if m.deaf || m.leave {
+		l.deaf = true
 		l.stopAccepting()
 	}
 	for _, n := range m.newcomers {
@@ -411,6 +411,9 @@ func (l *loop) end() {
 	}
 	for _, to := range m.census {
 		to <- nil
+	}
+	for _, t := range append(l.tasks, m.tasks...) { // somebody may wait for them
+		l.base.srv.Post(l.base.shard, t)
 	}
 	closeFD(l.wake)
 	closeFD(l.ep)

@@ -10,7 +10,7 @@ import (
 const (
 	chunkSize = 4 << 10  // pooled buffers: reads, and small frames waiting to leave
 	batchSize = 64 << 10 // bytes of one write
-	maxBatch  = 1024     // buffers of one write (IOV_MAX)
+	maxBatch  = 1024     // buffers of one write
 )
 
 type chunk = [chunkSize]byte

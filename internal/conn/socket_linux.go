@@ -42,15 +42,6 @@ func writeNow(fd int32, b []byte) (int, unix.Errno) {
 	}
 }
 
-func writevNow(fd int32, iov []unix.Iovec) (int, unix.Errno) {
-	for {
-		n, _, errno := unix.RawSyscall(unix.SYS_WRITEV, uintptr(fd), uintptr(unsafe.Pointer(&iov[0])), uintptr(len(iov)))
-		if errno != unix.EINTR {
-			return int(n), errno
-		}
-	}
-}
-
 // acceptNow accepts a connection. Its options are those of the listener.
 func acceptNow(fd int) (nfd int32, remote netip.AddrPort, errno unix.Errno) {
 	var sa unix.RawSockaddrInet6
@@ -115,16 +106,25 @@ func (s *socket) RemoteAddr() net.Addr { return s.remote }
 func (s *socket) LocalAddr() net.Addr {
 	var local net.Addr = &net.TCPAddr{}
 	_ = s.control(func(fd int) error {
-		sa, err := unix.Getsockname(fd)
-		switch a := sa.(type) {
-		case *unix.SockaddrInet4:
-			local = &net.TCPAddr{IP: a.Addr[:], Port: a.Port}
-		case *unix.SockaddrInet6:
-			local = &net.TCPAddr{IP: a.Addr[:], Port: a.Port}
-		}
-		return err
+		local = localAddr(fd)
+		return nil
 	})
 	return local
+}
+
+// localAddr is the address that the peer of a TCP socket connected to.
+func localAddr(fd int) *net.TCPAddr {
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		return &net.TCPAddr{}
+	}
+	switch a := sa.(type) {
+	case *unix.SockaddrInet4:
+		return &net.TCPAddr{IP: a.Addr[:], Port: a.Port}
+	case *unix.SockaddrInet6:
+		return &net.TCPAddr{IP: a.Addr[:], Port: a.Port}
+	}
+	return &net.TCPAddr{}
 }
 
 // CloseWrite sends FIN.

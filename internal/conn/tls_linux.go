@@ -2,6 +2,8 @@ package conn
 
 import (
 	"encoding/binary"
+	"errors"
+	"io"
 	"net"
 	"time"
 
@@ -88,6 +90,7 @@ func (l *loop) greet(c *Conn) {
 		l.ready(c, prompt)
 		c.mu.Unlock()
 	})
+	t.tls.name(localAddr(int(fd)), net.TCPAddrFromAddrPort(c.remote))
 	t.phase = tlsGreeted
 	t.full = !t.tls.push(t.hello)
 	t.hello = nil
@@ -158,6 +161,9 @@ func (l *loop) greetNext() {
 func (l *loop) openArrived(c *Conn, b []byte) {
 	c.mu.Lock()
 	done := c.peerDone
+	if c.state == open {
+		c.hear(l.base.turn)
+	}
 	c.mu.Unlock()
 	if done { // nobody wants to know what it says
 		l.linger(c, len(b))
@@ -177,8 +183,11 @@ func (l *loop) openArrived(c *Conn, b []byte) {
 	if len(plain) > 0 {
 		l.arrived(c, plain)
 	}
-	if err != nil {
-		l.finish(c) // the answers to what came before, or the alert
+	if err == nil {
+		return
+	}
+	l.finish(c) // the answers to what came before, or the alert
+	if !errors.Is(err, io.EOF) || !l.outlives(c) {
 		l.drop(c)
 	}
 }

@@ -68,6 +68,12 @@ func newParkedTLS(cfg *tls.Config, send func(b []byte)) *parkedTLS {
 	return p
 }
 
+// name says who is at the ends, for tls.Config's callbacks. Call it before
+// handshake.
+func (p *parkedTLS) name(local, remote net.Addr) {
+	p.wire.greeting.local, p.wire.greeting.remote = local, remote
+}
+
 // handshake runs the handshake to its end. Call it once, on a goroutine of its
 // own; whatever it returns is final, and a fatal alert has been sent. On nil the
 // connection may be parked or released.

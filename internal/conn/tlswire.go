@@ -153,7 +153,9 @@ func (w *tlsWire) park() (rest []byte) {
 	return rest
 }
 
-// A parked wire has no socket, so nothing to time out, close or name.
+// A parked wire has no socket, so nothing to time out, close or name. One whose
+// handshake runs has names: without SNI, a certificate is chosen by the address
+// that the client came to.
 
 func (w *tlsWire) Close() error {
 	if w.nc != nil {
@@ -166,12 +168,18 @@ func (w *tlsWire) LocalAddr() net.Addr {
 	if w.nc != nil {
 		return w.nc.LocalAddr()
 	}
+	if w.greeting != nil && w.greeting.local != nil {
+		return w.greeting.local
+	}
 	return wireAddr{}
 }
 
 func (w *tlsWire) RemoteAddr() net.Addr {
 	if w.nc != nil {
 		return w.nc.RemoteAddr()
+	}
+	if w.greeting != nil && w.greeting.remote != nil {
+		return w.greeting.remote
 	}
 	return wireAddr{}
 }
@@ -209,6 +217,8 @@ const tlsGreetingBytes = 80 << 10
 // tlsGreeting is where the goroutine of a handshake and the reader of the socket
 // meet.
 type tlsGreeting struct {
+	local, remote net.Addr // static; nil for none: certificates are chosen by them
+
 	send func([]byte) // static
 
 	mu      sync.Mutex

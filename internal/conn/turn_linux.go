@@ -14,10 +14,8 @@ const (
 	wantWrite
 )
 
-const (
-	flatSize  = 64 << 10 // segments up to this size together are gathered into one buffer
-	flushSize = 256 << 10
-)
+// flushSize is what one connection may write before others have their turn.
+const flushSize = 256 << 10
 
 // readable takes what has arrived on a socket. hup: the peer reset it, or both
 // sides have ended it.
@@ -30,12 +28,11 @@ func (l *loop) readable(c *Conn, hup bool) {
 	switch {
 	case errno == unix.EAGAIN:
 		return
+	case errno == 0 && n == 0 && l.outlives(c):
+		return
 	case errno != 0 || n == 0:
 		l.drop(c)
 		return
-	}
-	if c.handler != nil && c.limits.Heartbeat.Every > 0 {
-		c.heard.Store(int64(l.base.turn))
 	}
 	c.posted.Store(uint32(prompt)) // whoever sends now need not tell: see finish
 	if c.secure || l.startsTLS(c, l.buf[:n]) {
@@ -51,11 +48,19 @@ func (l *loop) readable(c *Conn, hup bool) {
 func (l *loop) arrived(c *Conn, p []byte) {
 	c.mu.Lock()
 	st, done := c.state, c.peerDone
-	if st == upgrading {
+	var early []byte
+	switch {
+	case st == upgrading:
 		c.up.keepEarly(p)
+	case st == open:
+		c.hear(l.base.turn)
+		early = c.takeEarly()
 	}
 	c.mu.Unlock()
 	switch {
+	case len(early) > 0: // accepted just now
+		l.framesArrived(c, early)
+		l.arrived(c, p)
 	case st == upgrading:
 	case st == young:
 		l.headArrived(c, p)
@@ -64,6 +69,37 @@ func (l *loop) arrived(c *Conn, p []byte) {
 	case st == open || st == closing:
 		l.framesArrived(c, p)
 	}
+}
+
+// takeEarly takes what arrived before the 101. Needs mu.
+func (c *Conn) takeEarly() (early []byte) {
+	if up := c.up; up != nil && c.state != upgrading {
+		early, c.up = up.early, nil
+	}
+	return early
+}
+
+// hear notes that something arrived. Needs mu and state open.
+func (c *Conn) hear(now time.Duration) {
+	if c.limits.Heartbeat.Every > 0 {
+		c.heard.Store(int64(now))
+	}
+}
+
+// outlives says that a connection goes on without its peer, who ended its
+// direction after a close frame: what is queued, our own close frame the last of
+// it, still leaves.
+func (l *loop) outlives(c *Conn) bool {
+	c.mu.Lock()
+	yes := c.peerDone && !c.flushed && c.state != closed
+	if yes {
+		c.answered = true // there is nothing to wait for then
+	}
+	c.mu.Unlock()
+	if yes {
+		l.watch(c)
+	}
+	return yes
 }
 
 // framesArrived feeds the protocol. What is left partial is kept.
@@ -164,11 +200,7 @@ func (l *loop) finish(c *Conn) {
 // there was nothing.
 func (l *loop) catchUp(c *Conn) bool {
 	c.mu.Lock()
-	st := c.state
-	var early []byte
-	if up := c.up; up != nil && st != upgrading {
-		early, c.up = up.early, nil
-	}
+	st, early := c.state, c.takeEarly()
 	c.mu.Unlock()
 	switch in := c.in; {
 	case st == young && in != nil && in.stalled && !c.stuck:
@@ -233,9 +265,18 @@ func (l *loop) watch(c *Conn) {
 }
 
 // choked: no more is read of an HTTP client that does not take its responses, of
-// one whose messages are still being inflated, and when TLS wants no more.
+// one who said that there is no more, of one whose messages are still being
+// handled, and when TLS wants no more.
 func (l *loop) choked(c *Conn) bool {
-	return c.stuck && c.state == young || c.in != nil && c.in.behind || c.secure && c.coding.unwilling(c.stuck)
+	if c.stuck {
+		c.mu.Lock()
+		deaf := c.state == young || c.answered && !c.flushed
+		c.mu.Unlock()
+		if deaf {
+			return true
+		}
+	}
+	return c.in != nil && c.in.behind || c.secure && c.coding.unwilling(c.stuck)
 }
 
 // writable: the socket takes bytes again.
@@ -273,7 +314,7 @@ func (l *loop) flush(c *Conn) {
 		batch, total := o.take(l.batch[:0], batchSize)
 		l.batch = batch
 		c.mu.Unlock()
-		n, errno := l.write(c, batch, total)
+		n, errno := l.write(c, batch)
 		c.mu.Lock()
 		if errno != 0 && errno != unix.EAGAIN {
 			o.busy = 0
@@ -384,29 +425,19 @@ func (l *loop) lastWords(c *Conn) {
 	}
 }
 
-// write writes one batch. Small segments are gathered: one buffer costs the
-// kernel less than many.
-func (l *loop) write(c *Conn, batch [][]byte, total int) (int, unix.Errno) {
+// write writes one batch. Segments are gathered, batchSize bytes at most: one
+// buffer costs the kernel less than many.
+func (l *loop) write(c *Conn, batch [][]byte) (int, unix.Errno) {
 	l.base.stats.writes.Add(1)
 	if len(batch) == 1 {
 		return errnoOf(writeNow(c.spot.fd, batch[0]))
 	}
-	if total <= flatSize {
-		l.flat = l.flat[:0]
-		for _, b := range batch {
-			l.flat = append(l.flat, b...)
-		}
-		return errnoOf(writeNow(c.spot.fd, l.flat))
+	l.flat = l.flat[:0]
+	for _, b := range batch {
+		l.flat = append(l.flat, b...)
 	}
-	l.iov = l.iov[:0]
-	for i := range batch {
-		v := unix.Iovec{Base: &batch[i][0]}
-		v.SetLen(len(batch[i]))
-		l.iov = append(l.iov, v)
-	}
-	n, errno := errnoOf(writevNow(c.spot.fd, l.iov))
-	clear(l.iov)
-	return n, errno
+	clear(batch)
+	return errnoOf(writeNow(c.spot.fd, l.flat))
 }
 
 // errnoOf makes a failed write one of no bytes.

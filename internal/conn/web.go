@@ -154,7 +154,7 @@ func (b *timedBody) Read(p []byte) (int, error) {
 	_ = b.rc.SetReadDeadline(b.due) // not every writer below has one
 	n, err := b.ReadCloser.Read(p)
 	b.due = b.due.Add(time.Duration(n) * time.Second / bodySpeed)
-	if err == io.EOF && !b.got { //nolint:errorlint // readers return it bare
+	if err == io.EOF && !b.got {
 		b.got = true
 		_ = b.rc.SetReadDeadline(time.Time{}) // a response may take longer
 	}
