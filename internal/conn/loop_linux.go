@@ -12,11 +12,10 @@ import (
 )
 
 const (
-	readSize  = 64 << 10               // the read buffer of a loop
-	slice     = time.Millisecond       // of fan-out work per turn
-	taskSlice = 500 * time.Microsecond // of that, for tasks while connections wait to be written
-	urgent    = 256                    // connections attended to per turn
-	maxSleep  = time.Hour
+	readSize = 64 << 10         // the read buffer of a loop
+	slice    = time.Millisecond // of fan-out work per turn
+	urgent   = 256              // connections attended to per turn
+	maxSleep = time.Hour
 )
 
 // Marks of the descriptors in a loop's epoll set that are no connections.
@@ -55,6 +54,7 @@ type loop struct {
 	urgent     fifo // connections somebody sent to
 	backlog    fifo // connections a fan-out sent to
 	tasks      []Task
+	owed       int           // connections of the backlog to write before the next task
 	until      time.Duration // when the slice of tasks ends
 	asked      uint32        // how often spent was called
 	spentFn    func() bool
@@ -299,26 +299,25 @@ func (l *loop) takeMail() {
 }
 
 // fanOut works for at most a slice: tasks, which queue, then connections that
-// wait to be written. Whoever is posted to while a long backlog is written is
-// still in that backlog and gets everything in one write.
+// wait to be written. What a task queued is written before the next one runs:
+// queueing is many times cheaper than writing, so a burst of messages would
+// otherwise overflow the queues of clients that read as fast as they can. Whoever
+// waits in the backlog meanwhile gets everything in one write.
 func (l *loop) fanOut() {
 	if len(l.tasks) == 0 && l.backlog.len() == 0 {
 		return
 	}
 	began := l.base.srv.since()
 	end := began + slice
-	l.until = end
-	if l.backlog.len() > 0 {
-		l.until = began + taskSlice
-	}
-	for len(l.tasks) > 0 {
-		l.asked = 0
-		if !l.tasks[0](l.spentFn) {
-			break
+	for len(l.tasks) > 0 && l.owed == 0 {
+		l.until, l.asked = end, 0
+		if l.tasks[0](l.spentFn) {
+			l.tasks[0] = nil
+			l.tasks = l.tasks[1:]
 		}
-		l.tasks[0] = nil
-		l.tasks = l.tasks[1:]
-		if l.base.srv.since() >= l.until {
+		l.takeMail() // what the task queued
+		l.owed = l.backlog.len()
+		if l.base.srv.since() >= end {
 			break
 		}
 	}
@@ -328,9 +327,9 @@ func (l *loop) fanOut() {
 	if l.base.srv.since()-began > 2*slice {
 		l.base.stats.overruns.Add(1)
 	}
-	l.takeMail() // what the tasks queued
 	for n := 1; l.backlog.len() > 0; n++ {
 		c := l.backlog.pop()
+		l.owed = max(l.owed-1, 0)
 		if l.flush(c); c.stuck && c.mask&wantWrite == 0 && c.spot.slot >= 0 {
 			l.settle(c)
 		}

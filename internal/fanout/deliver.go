@@ -21,8 +21,11 @@ type work struct {
 const (
 	// slice is the number of deliveries between two looks at the clock.
 	slice = 32
-	// together bounds a run, and so how long one sink can hold up a slice.
-	together = 64
+	// together and togetherBytes bound a run, and so how long one sink can hold up a
+	// slice; and a turn of the task, so that what sinks were given can leave before
+	// they are given more: a burst must not overflow sinks that keep up.
+	together      = 64
+	togetherBytes = 256 << 10
 	// keep is the size up to which an emptied queue's memory is used again.
 	keep = 256
 )
@@ -36,9 +39,13 @@ func (o *outbox) run(loops Loops, shard int, spent func() bool) bool {
 		o.mu.Unlock()
 		o.done, o.end = 0, 0
 	}
-	delivered := 0
+	delivered, messages, bytes := 0, 0, 0
 	o.look = slice
 	for o.done < len(o.batch) {
+		if messages >= together || bytes >= togetherBytes {
+			o.delivered.Add(uint64(delivered))
+			return false
+		}
 		if o.end == o.done {
 			o.begin()
 		}
@@ -48,7 +55,8 @@ func (o *outbox) run(loops Loops, shard int, spent func() bool) bool {
 			o.delivered.Add(uint64(delivered))
 			return false
 		}
-		o.finish()
+		messages += o.end - o.done
+		bytes += o.finish()
 	}
 	o.delivered.Add(uint64(delivered))
 	if cap(o.batch) > keep {
@@ -73,12 +81,12 @@ func (o *outbox) begin() {
 		o.several++
 		return
 	}
-	for o.end < len(o.batch) && o.end-o.done < together {
+	for bytes := first.p.Size(); o.end < len(o.batch) && o.end-o.done < together; o.end++ {
 		next := &o.batch[o.end]
-		if len(next.more) > 0 || !next.view.Same(first.view) {
+		bytes += next.p.Size()
+		if len(next.more) > 0 || !next.view.Same(first.view) || bytes > togetherBytes {
 			return
 		}
-		o.end++
 	}
 }
 
@@ -144,13 +152,13 @@ func (o *outbox) due(n int, spent func() bool) bool {
 	return spent()
 }
 
-// finish gives back what the run took.
-func (o *outbox) finish() {
-	size := 0
+// finish gives back what the run took, and says how many bytes it had.
+func (o *outbox) finish() (size int) {
 	for i := o.done; i < o.end; i++ {
 		size += o.batch[i].p.Size()
 	}
 	o.give(o.end-o.done, size)
 	clear(o.batch[o.done:o.end])
 	o.done = o.end
+	return size
 }
