@@ -15,7 +15,13 @@ const (
 	readSize = 64 << 10         // the read buffer of a loop
 	slice    = time.Millisecond // of fan-out work per turn
 	urgent   = 256              // connections attended to per turn
-	maxSleep = time.Hour
+
+	taskSlice = 500 * time.Microsecond // of a slice, for tasks while connections wait to be written
+	// tasksAhead is how many turns tasks have before the connections that waited at
+	// the first of them are written. A turn of fanout's hands on 64 messages or
+	// 64 KiB at most, so eight fit the queues of a connection that keeps up.
+	tasksAhead = 8
+	maxSleep   = time.Hour
 )
 
 // Marks of the descriptors in a loop's epoll set that are no connections.
@@ -54,7 +60,8 @@ type loop struct {
 	urgent     fifo // connections somebody sent to
 	backlog    fifo // connections a fan-out sent to
 	tasks      []Task
-	owed       int           // connections of the backlog to write before the next task
+	owed       int           // connections of the backlog to write before
+	ahead      int           // this many turns of tasks are forgotten: see tasksAhead
 	until      time.Duration // when the slice of tasks ends
 	asked      uint32        // how often spent was called
 	spentFn    func() bool
@@ -299,25 +306,34 @@ func (l *loop) takeMail() {
 }
 
 // fanOut works for at most a slice: tasks, which queue, then connections that
-// wait to be written. What a task queued is written before the next one runs:
-// queueing is many times cheaper than writing, so a burst of messages would
-// otherwise overflow the queues of clients that read as fast as they can. Whoever
-// waits in the backlog meanwhile gets everything in one write.
+// wait to be written. While those that waited when it began are written, only so
+// many tasks run: queueing is many times cheaper than writing, so a burst of
+// messages would otherwise overflow the queues of clients that read as fast as
+// they can. Whoever waits in the backlog meanwhile gets everything in one write.
 func (l *loop) fanOut() {
 	if len(l.tasks) == 0 && l.backlog.len() == 0 {
 		return
 	}
 	began := l.base.srv.since()
 	end := began + slice
-	for len(l.tasks) > 0 && l.owed == 0 {
-		l.until, l.asked = end, 0
+	l.until = end
+	if l.backlog.len() > 0 {
+		l.until = began + taskSlice
+	}
+	for len(l.tasks) > 0 && l.ahead < tasksAhead {
+		l.asked = 0
 		if l.tasks[0](l.spentFn) {
 			l.tasks[0] = nil
 			l.tasks = l.tasks[1:]
 		}
 		l.takeMail() // what the task queued
-		l.owed = l.backlog.len()
-		if l.base.srv.since() >= end {
+		if l.ahead++; l.owed == 0 {
+			l.owed = l.backlog.len()
+		}
+		if l.owed == 0 {
+			l.ahead = 0 // it queued nothing
+		}
+		if l.base.srv.since() >= l.until {
 			break
 		}
 	}
@@ -329,7 +345,9 @@ func (l *loop) fanOut() {
 	}
 	for n := 1; l.backlog.len() > 0; n++ {
 		c := l.backlog.pop()
-		l.owed = max(l.owed-1, 0)
+		if l.owed--; l.owed <= 0 {
+			l.owed, l.ahead = 0, 0
+		}
 		if l.flush(c); c.stuck && c.mask&wantWrite == 0 && c.spot.slot >= 0 {
 			l.settle(c)
 		}

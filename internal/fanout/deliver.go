@@ -25,7 +25,7 @@ const (
 	// slice; and a turn of the task, so that what sinks were given can leave before
 	// they are given more: a burst must not overflow sinks that keep up.
 	together      = 64
-	togetherBytes = 256 << 10
+	togetherBytes = 64 << 10
 	// keep is the size up to which an emptied queue's memory is used again.
 	keep = 256
 )
