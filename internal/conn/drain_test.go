@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -85,12 +86,12 @@ func testDrainRefusesUpgrades(t *testing.T) {
 	head := []byte(ws(get))
 	young.send(head[:10])
 	for s.Stats().Accepted < 2 {
-		time.Sleep(0)
+		runtime.Gosched()
 	}
 	done := make(chan error, 1)
 	go func() { done <- s.Drain(context.Background(), DrainPlan{Over: time.Second}) }()
 	for !s.isClosing() {
-		time.Sleep(0)
+		runtime.Gosched()
 	}
 	young.send(head[10:])
 	if res, _ := young.response(); res.StatusCode != 503 {
