@@ -44,6 +44,9 @@ type App struct {
 	Sources   []*EventSource
 	Domains   []*Domain
 	Outputs   []Output
+
+	APIKeys    []*APIKey
+	UsagePlans []*UsagePlan
 }
 
 // Output is a resolved template output.
@@ -88,7 +91,14 @@ type Route struct {
 	RequestModels            map[string]string // selection key → Model.Name
 	RequestParameters        map[string]bool   // "route.request.querystring.x" → required
 	Channel                  *Channel          // nil: none
-	Pos                      Pos
+	// Ordered: a connection's messages on ordered routes run one by one, in the order
+	// of their arrival (Metadata: Livegate: Ordered: true).
+	Ordered bool
+	// Scopes are what the client's token must hold for this route (Metadata:
+	// Livegate: Scopes: [...]); nil: nothing.
+	Scopes []string
+	Access *Access // of a $connect route; nil: none
+	Pos    Pos
 }
 
 // Channel is what a message on a route does with a channel (Metadata: Livegate:
@@ -187,7 +197,8 @@ type Authorizer struct {
 	ID             string
 	Name           string
 	Type           string // "REQUEST"
-	URI            string
+	URI            string // may hold ${stageVariables.x}
+	CredentialsARN string
 	IdentitySource []string
 	Pos            Pos
 }
@@ -207,7 +218,10 @@ type Domain struct {
 	LogicalID string
 	Name      string
 	Mappings  []Mapping
-	Pos       Pos
+	// TrustStore is a file of CA certificates (PEM) that clients must have theirs
+	// from (Metadata: Livegate: TrustStore: on the domain); "": no client certificates.
+	TrustStore string
+	Pos        Pos
 }
 
 // Mapping puts a stage under a path of a custom domain. Key "" is the root.
