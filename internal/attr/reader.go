@@ -15,6 +15,7 @@ import (
 // leading zeros; and, beyond that, bytes that are not UTF-8.
 type Reader struct {
 	buf   []byte
+	text  string // buf, copied once: strings that are read are parts of it
 	pos   int
 	depth int
 	err   error
@@ -25,14 +26,16 @@ type Reader struct {
 	member  string
 	// trusted skips the checks of values that this package has encoded itself.
 	trusted bool
+	// values counts those of the document that is being read.
+	values int
 }
 
 // maxNesting bounds recursion over anything in a request: values nest 32 deep,
 // each level two objects, under a few levels of request structure.
 const maxNesting = 128
 
-// NewReader reads b.
-func NewReader(b []byte) *Reader { return &Reader{buf: b} }
+// NewReader reads b. Strings that it returns keep one copy of b alive.
+func NewReader(b []byte) *Reader { return &Reader{buf: b, text: string(b)} }
 
 // Err is the first error.
 func (r *Reader) Err() error { return r.err }
@@ -92,7 +95,7 @@ func (r *Reader) Null() bool {
 }
 
 func (r *Reader) literal(s string) bool {
-	if len(r.buf)-r.pos < len(s) || string(r.buf[r.pos:r.pos+len(s)]) != s {
+	if len(r.buf)-r.pos < len(s) || r.text[r.pos:r.pos+len(s)] != s {
 		r.syntax()
 		return false
 	}
@@ -278,7 +281,7 @@ func (r *Reader) numberToken() string {
 		r.syntax()
 		return ""
 	}
-	return string(r.buf[from:r.pos])
+	return r.text[from:r.pos]
 }
 
 // Skip passes over the next value, whatever it is.
@@ -328,13 +331,13 @@ func (r *Reader) stringToken() string {
 	for ; r.pos < len(r.buf); r.pos++ {
 		switch c := r.buf[r.pos]; {
 		case c == '"':
-			text := r.buf[from:r.pos]
+			text := r.text[from:r.pos]
 			r.pos++
-			if !ascii && !r.trusted && !utf8.Valid(text) {
+			if !ascii && !r.trusted && !utf8.ValidString(text) {
 				r.syntax()
 				return ""
 			}
-			return string(text)
+			return text
 		case c == '\\':
 			return r.escapedString(from)
 		case c < ' ':
@@ -423,7 +426,7 @@ func (r *Reader) hex4() rune {
 		r.syntax()
 		return 0
 	}
-	n, err := strconv.ParseUint(string(r.buf[r.pos:r.pos+4]), 16, 32)
+	n, err := strconv.ParseUint(r.text[r.pos:r.pos+4], 16, 32)
 	if err != nil {
 		r.syntax()
 		return 0

@@ -10,16 +10,20 @@ import (
 // ReadItem reads an object of attribute values: {"pk":{"S":"a"},…}. null reads
 // as no document.
 func (r *Reader) ReadItem() Document {
-	r.invalid, r.at = nil, ""
+	r.invalid, r.at, r.values = nil, "", 0
 	m := r.members(1)
 	return Document{m, r.invalid, r.at}
 }
 
 // ReadValue reads one attribute value, {"S":"a"}, and says which rule it breaks.
 func (r *Reader) ReadValue() (v Value, invalid error) {
-	r.invalid, r.member = nil, ""
+	r.invalid, r.member, r.values = nil, "", 0
 	return r.value(1), r.invalid
 }
+
+// usualMember is about how many bytes a short member of an item takes, so that the
+// rest of the input tells how much room a key or an item needs.
+const usualMember = 32
 
 func (r *Reader) members(depth int) Map {
 	m := Map{}
@@ -28,10 +32,15 @@ func (r *Reader) members(depth int) Map {
 		if depth == 1 {
 			r.member = name
 		}
+		if len(m) == 0 && depth == 1 {
+			m = make(Map, 0, min((len(r.buf)-r.pos)/usualMember+1, 8))
+		}
 		if n := len(m); sorted && n > 0 && m[n-1].Name >= name {
 			sorted = false
 		}
-		m = append(m, Member{name, r.value(depth)})
+		if v := r.value(depth); r.worth() {
+			m = append(m, Member{name, v})
+		}
 	})
 	if !isObject {
 		return nil
@@ -107,19 +116,48 @@ func (r *Reader) content(v *Value, depth int) {
 		}
 	case L:
 		v.List = []Value{}
-		r.Array(func() { v.List = append(v.List, r.value(depth+1)) })
+		r.Array(func() {
+			if e := r.value(depth + 1); r.worth() {
+				v.List = append(v.List, e)
+			}
+		})
 	case SS:
-		r.Array(func() { v.Set = append(v.Set, r.String()) })
+		r.elements(v, r.String)
 	case NS:
-		r.Array(func() { v.Set = append(v.Set, r.number()) })
+		r.elements(v, r.number)
 	case BS:
-		r.Array(func() { v.Set = append(v.Set, r.binary()) })
+		r.elements(v, r.binary)
 	}
 	if v.Kind.IsSet() && !r.trusted && r.err == nil {
 		if err := checkSet(*v); err != nil {
 			r.breaks(err)
 		}
 	}
+}
+
+// elements reads the members of a set.
+func (r *Reader) elements(v *Value, element func() string) {
+	r.Array(func() {
+		if e := element(); r.worth() {
+			v.Set = append(v.Set, e)
+		}
+	})
+}
+
+// maxValues is more than any item can have: each counts one byte at least towards its
+// 400 KB.
+const maxValues = 400 << 10
+
+// worth reports whether the value just read is worth keeping: not in a document that
+// will be refused anyway, whose size then is the request's alone.
+func (r *Reader) worth() bool {
+	if r.trusted {
+		return true
+	}
+	if r.values++; r.values > maxValues {
+		r.breaks(Invalid("Item size has exceeded the maximum allowed size"))
+	}
+	return r.invalid == nil
 }
 
 // number reads an N's text. AWS's own mapping templates emit JSON numbers here,
@@ -209,7 +247,8 @@ func hasDuplicates(set []string) bool {
 
 // DecodeItem reads an item that AppendItem has written.
 func DecodeItem(b []byte) (Map, error) {
-	r := &Reader{buf: b, trusted: true}
+	r := NewReader(b)
+	r.trusted = true
 	m := r.members(1)
 	return m, r.err
 }

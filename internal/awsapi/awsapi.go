@@ -158,9 +158,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.refuse(c, err)
 		return
 	}
-	rec := &recorder{ResponseWriter: w}
-	next.ServeHTTP(rec, r)
-	if rec.unsupported() {
+	c.rec.ResponseWriter = w
+	next.ServeHTTP(&c.rec, r)
+	if c.rec.unsupported() {
 		h.tell(scope.Service+"/"+c.operation(), "the local %s service has no operation %s yet (a function called it)", scope.Service, c.operation())
 	}
 }
@@ -168,9 +168,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // scope is the service and region of a call: what was signed, else what the host
 // says.
 func (h *Handler) scope(r *http.Request, sig *sigv4.Signature) sigv4.Scope {
-	scope, _ := sigv4.HostScope(r.Host)
+	var scope sigv4.Scope
 	if sig != nil {
 		scope = sigv4.Scope{Region: sig.Region, Service: sig.Service}
+	} else {
+		scope, _ = sigv4.HostScope(r.Host)
 	}
 	if scope.Region == "" {
 		scope.Region = h.cfg.Region
@@ -178,9 +180,25 @@ func (h *Handler) scope(r *http.Request, sig *sigv4.Signature) sigv4.Scope {
 	return scope
 }
 
+// trustLength is the largest Content-Length that gets its room before the bytes
+// have come.
+const trustLength = 64 << 10
+
+// replay is a body that is in memory.
+type replay struct{ bytes.Reader }
+
+func (*replay) Close() error { return nil }
+
 // readBody takes the whole body and puts a re-readable one in its place.
 func (h *Handler) readBody(c *call) ([]byte, error) {
-	body, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, h.cfg.MaxBody))
+	var body []byte
+	var err error
+	if n := c.r.ContentLength; n > 0 && n <= min(trustLength, h.cfg.MaxBody) {
+		body = make([]byte, n) // the server lets no more than that through
+		_, err = io.ReadFull(c.r.Body, body)
+	} else {
+		body, err = io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, h.cfg.MaxBody))
+	}
 	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return nil, &refusal{413, "RequestEntityTooLargeException", fmt.Sprintf("The request body is larger than %d bytes.", tooLarge.Limit)}
 	}
@@ -188,8 +206,9 @@ func (h *Handler) readBody(c *call) ([]byte, error) {
 		return nil, &refusal{400, "SerializationException", "The request body could not be read."}
 	}
 	c.body = body
-	c.r.Body = io.NopCloser(bytes.NewReader(body))
-	return body, nil
+	c.again.Reset(c.body)
+	c.r.Body = &c.again
+	return c.body, nil
 }
 
 // unknownService answers for a service that is not there.

@@ -60,6 +60,8 @@ type call struct {
 	scope    sigv4.Scope
 	protocol protocol
 	body     []byte // set by readBody and unknownService
+	again    replay // of body
+	rec      recorder
 }
 
 // operation names what was asked for, as far as the protocol says:

@@ -28,8 +28,8 @@ const maxSignedHeaders = 100
 func Parse(header http.Header, rawQuery string) (*Signature, error) {
 	var room [4]Field
 	fields := room[:0]
-	for _, name := range []string{"Authorization", "X-Amz-Date", "Date", "X-Amz-Security-Token"} {
-		for _, v := range header.Values(name) {
+	for _, name := range [...]string{"Authorization", "X-Amz-Date", "Date", "X-Amz-Security-Token"} {
+		for _, v := range header[name] { // the canonical form, in which servers keep names
 			fields = append(fields, Field{name, v})
 		}
 	}
@@ -184,8 +184,7 @@ func (s *Signature) fill(credential, signed, signature, when string) error {
 		return incomplete("Date must be in ISO-8601 'basic format'. Got '" + printable(when) + "'. See http://en.wikipedia.org/wiki/ISO_8601")
 	}
 	s.Time = at
-	var day [len(dateFormat)]byte
-	if s.Date != string(at.AppendFormat(day[:0], dateFormat)) {
+	if day, ok := parseDate(s.Date); !ok || !day.Equal(at.Truncate(24*time.Hour)) {
 		return invalid("Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: '" +
 			s.Date + "' != '" + at.Format(dateFormat) + "', from '" + printable(when) + "'.")
 	}
@@ -208,15 +207,48 @@ func (c *Credential) parse(s string) error {
 			return incomplete("Credential has an empty or malformed element: '" + printable(s) + "'.")
 		}
 	}
-	if _, err := time.Parse(dateFormat, p[1]); err != nil {
+	if _, ok := parseDate(p[1]); !ok {
 		return incomplete("Credential's date must be YYYYMMDD, got '" + printable(p[1]) + "'.")
 	}
 	*c = Credential{AccessKeyID: p[0], Date: p[1], Region: p[2], Service: p[3]}
 	return nil
 }
 
+// parseDate reads yyyymmdd, a day that there is. Like parseTime it does by hand what
+// time.Parse does with any layout: requests are many.
+func parseDate(s string) (time.Time, bool) {
+	year, month, day := number(s, 0, 4), number(s, 4, 2), number(s, 6, 2)
+	if len(s) != len(dateFormat) || year < 0 || month < 0 || day < 0 {
+		return time.Time{}, false
+	}
+	t := time.Date(year, time.Month(month), day, 0, 0, 0, 0, time.UTC)
+	return t, t.Month() == time.Month(month) && t.Day() == day // else another day was meant
+}
+
+// number is the n digits of s at a place; -1 when they are none.
+func number(s string, at, n int) int {
+	if len(s) < at+n {
+		return -1
+	}
+	sum := 0
+	for i := at; i < at+n; i++ {
+		if s[i] < '0' || s[i] > '9' {
+			return -1
+		}
+		sum = sum*10 + int(s[i]-'0')
+	}
+	return sum
+}
+
 // parseTime reads X-Amz-Date, or a Date header in HTTP's format.
 func parseTime(s string) (time.Time, error) {
+	if len(s) == len(timeFormat) && s[8] == 'T' && s[15] == 'Z' {
+		day, ok := parseDate(s[:8])
+		hour, minute, second := number(s, 9, 2), number(s, 11, 2), number(s, 13, 2)
+		if ok && hour >= 0 && hour < 24 && minute >= 0 && minute < 60 && second >= 0 && second < 60 {
+			return day.Add(time.Duration(hour*3600+minute*60+second) * time.Second), nil
+		}
+	}
 	if t, err := time.Parse(timeFormat, s); err == nil {
 		return t, nil
 	}

@@ -40,6 +40,20 @@ func guard(report func(p any)) func() {
 	}
 }
 
+// survive is guard for reads, which are many: the same without closures. Use as
+// `defer db.survive(debug.SetPanicOnFault(true), &err)`.
+func (db *DB) survive(old bool, err *error) {
+	debug.SetPanicOnFault(old)
+	p := recover()
+	if p == nil {
+		return
+	}
+	if !fromEngine(p) {
+		panic(p)
+	}
+	*err = damagedFile(db.path, p)
+}
+
 // fromEngine says whether the panic being recovered began in the engine, in a
 // checksum, or by touching a page that the file no longer has (such a fault has
 // an address; a nil pointer, which is a bug, has none). It must be called from the deferred function, while the panicking

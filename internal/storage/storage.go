@@ -35,6 +35,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -134,7 +135,7 @@ func (db *DB) Stats() Stats {
 // View runs fn on a snapshot of the last committed state. It never waits for
 // the writer. Slices that fn is given live until fn returns.
 func (db *DB) View(fn func(*Tx) error) (err error) {
-	defer guard(func(p any) { err = damagedFile(db.path, p) })()
+	defer db.survive(debug.SetPanicOnFault(true), &err)
 	if e := db.damage.Load(); e != nil {
 		return e
 	}

@@ -24,7 +24,9 @@ type Tx struct {
 	db    *DB
 	bolt  *bolt.Tx
 	write bool
-	open  []*space // looked up so far; few, so a slice beats a map
+	open  []*space  // looked up so far; few, so a slice beats a map
+	room  [4]*space // for open
+	first space     // most transactions need no other
 
 	// of the function that is running now
 	err     error
@@ -36,6 +38,7 @@ type Tx struct {
 type space struct {
 	name   string
 	bucket *bolt.Bucket // nil: looked up, does not exist
+	cursor *bolt.Cursor // of bucket, for get; nil until it is needed
 	fresh  bool         // created in this transaction
 
 	own   total // what the running function changes
@@ -89,7 +92,10 @@ func (tx *Tx) space(name string, create bool) *space {
 		}
 	}
 	if s == nil {
-		s = &space{name: name}
+		if s = (&space{}); len(tx.open) == 0 {
+			s, tx.open = &tx.first, tx.room[:0]
+		}
+		*s = space{name: name}
 		if name != metaSpace {
 			s.bucket = tx.bolt.Bucket([]byte(name))
 		}
@@ -107,12 +113,28 @@ func (tx *Tx) space(name string, create bool) *space {
 	return s
 }
 
-// readable is the bucket of a space that is there, else nil.
-func (tx *Tx) readable(name string) *bolt.Bucket {
+// readable is a space that is there, else nil.
+func (tx *Tx) readable(name string) *space {
 	if tx.isDropped(name) {
 		return nil
 	}
-	return tx.space(name, false).bucket
+	if s := tx.space(name, false); s.bucket != nil {
+		return s
+	}
+	return nil
+}
+
+// get is the stored form of a key's value; nil if there is none. The bucket's own
+// Get makes a new cursor each time, which costs more than the search.
+func (s *space) get(key []byte) []byte {
+	if s.cursor == nil {
+		s.cursor = s.bucket.Cursor()
+	}
+	k, stored := s.cursor.Seek(key)
+	if !bytes.Equal(k, key) {
+		return nil
+	}
+	return stored
 }
 
 // fail records the first error, and returns it.
@@ -126,11 +148,11 @@ func (tx *Tx) fail(err error) error {
 // Get returns the value of key, nil if there is none. An empty value is not nil.
 // The slice lives until the transaction ends and must not be changed.
 func (tx *Tx) Get(space string, key []byte) []byte {
-	b := tx.readable(space)
-	if b == nil {
+	s := tx.readable(space)
+	if s == nil {
 		return nil
 	}
-	stored := b.Get(key)
+	stored := s.get(key)
 	if stored == nil {
 		return nil
 	}
@@ -144,7 +166,7 @@ func (tx *Tx) Put(space string, key, value []byte) error {
 		return err
 	}
 	stored := sealed(key, value)
-	tx.remember(s, key, s.bucket.Get(key))
+	tx.remember(s, key, s.get(key))
 	s.own.add(total{1, hashOf(key, stored)})
 	if err := s.bucket.Put(key, stored); err != nil {
 		return tx.fail(fault.New(fault.Internal, "storage.Put(%q): %v", space, err))
@@ -158,7 +180,7 @@ func (tx *Tx) Delete(space string, key []byte) error {
 	if err != nil {
 		return err
 	}
-	old := s.bucket.Get(key)
+	old := s.get(key)
 	if old == nil {
 		return nil
 	}
@@ -182,11 +204,11 @@ func (tx *Tx) Drop(space string) error {
 // Ascend calls fn for each key with from ≤ key < to, in order, until it returns
 // false. A nil bound is no bound. fn must not write to the same space.
 func (tx *Tx) Ascend(space string, from, to []byte, fn func(key, value []byte) bool) {
-	b := tx.readable(space)
-	if b == nil {
+	s := tx.readable(space)
+	if s == nil {
 		return
 	}
-	c := b.Cursor()
+	c := s.bucket.Cursor()
 	for k, v := c.Seek(from); k != nil && (to == nil || bytes.Compare(k, to) < 0); k, v = c.Next() {
 		if !fn(k, tx.unseal(k, v)) {
 			return
@@ -196,11 +218,11 @@ func (tx *Tx) Ascend(space string, from, to []byte, fn func(key, value []byte) b
 
 // Descend is Ascend over the same keys in reverse.
 func (tx *Tx) Descend(space string, from, to []byte, fn func(key, value []byte) bool) {
-	b := tx.readable(space)
-	if b == nil {
+	s := tx.readable(space)
+	if s == nil {
 		return
 	}
-	c := b.Cursor()
+	c := s.bucket.Cursor()
 	var k, v []byte
 	if to == nil {
 		k, v = c.Last()

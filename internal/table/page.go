@@ -13,8 +13,8 @@ const maxPage = 1 << 20
 
 // Page answers Query and Scan.
 type Page struct {
-	// Items is a JSON array of items in wire form; nil when only a count was
-	// asked for.
+	// Items is what the request's Into held and behind it a JSON array of items in
+	// wire form; nil when only a count was asked for.
 	Items    []byte
 	Count    int
 	Scanned  int
@@ -32,6 +32,7 @@ type reader struct {
 	filter     matcher
 	projection *dynexpr.Projection // of the result
 	countOnly  bool
+	into       []byte
 	whole      bool // fetch whole items through a local index that does not show all
 	consistent bool
 	capacity   string
@@ -47,7 +48,7 @@ type reader struct {
 // run reads one page.
 func (r *reader) run(store Store) (*Page, error) {
 	if !r.countOnly {
-		r.page.Items = append(make([]byte, 0, 4096), '[')
+		r.page.Items = append(r.into, '[')
 	}
 	err := store.View(func(tx Tx) error {
 		space := r.t.space
@@ -123,7 +124,7 @@ func (r *reader) keep(item attr.Map, wire []byte) {
 	if r.countOnly {
 		return
 	}
-	if len(r.page.Items) > 1 {
+	if len(r.page.Items) > len(r.into)+1 {
 		r.page.Items = append(r.page.Items, ',')
 	}
 	switch {

@@ -116,7 +116,7 @@ func (sel *selection) order(k keySpec) error {
 
 // reader reads range i; i is 0 for a scan.
 func (sel *selection) reader(i int) (*reader, error) {
-	r := &reader{t: sel.t, index: sel.index, consistent: sel.in.Consistent, capacity: sel.in.Capacity, descending: sel.descending}
+	r := &reader{t: sel.t, index: sel.index, consistent: sel.in.Consistent, capacity: sel.in.Capacity, descending: sel.descending, into: make([]byte, 0, 4096)}
 	if sel.s.Where != nil && !sel.exact {
 		r.filter = sel.s.Where
 	}

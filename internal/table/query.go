@@ -23,6 +23,7 @@ type QueryInput struct {
 	AttributesToGet []string         // legacy
 	KeyConditions   LegacyConditions // legacy
 	QueryFilter     LegacyConditions // legacy; Operator is ConditionalOperator
+	Into            []byte           // what Page.Items begins with, and has room for more
 }
 
 // ScanInput is the Scan request.
@@ -39,6 +40,7 @@ type ScanInput struct {
 	Capacity        string
 	AttributesToGet []string         // legacy
 	ScanFilter      LegacyConditions // legacy
+	Into            []byte           // as in QueryInput
 }
 
 // common is what Query and Scan have in common.
@@ -51,6 +53,7 @@ type common struct {
 	startKey   attr.Document
 	toGet      []string
 	projected  bool // a ProjectionExpression is present
+	into       []byte
 }
 
 func (c *common) check() error {
@@ -83,7 +86,7 @@ func (c *common) checkSelect() error {
 
 // bind makes a reader for the table or index.
 func (c *common) bind(t *state) (*reader, error) {
-	r := &reader{t: t, consistent: c.consistent, capacity: c.capacity, countOnly: c.selection == "COUNT"}
+	r := &reader{t: t, consistent: c.consistent, capacity: c.capacity, countOnly: c.selection == "COUNT", into: c.into}
 	if c.limit != nil {
 		r.limit = int(min(*c.limit, 1<<30))
 	}
@@ -130,7 +133,7 @@ func (e *Engine) Query(_ context.Context, in *QueryInput) (*Page, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := common{in.Index, in.Select, in.Limit, in.Consistent, in.Capacity, in.StartKey, in.AttributesToGet, in.Projection != nil}
+	c := common{in.Index, in.Select, in.Limit, in.Consistent, in.Capacity, in.StartKey, in.AttributesToGet, in.Projection != nil, in.Into}
 	if err := c.check(); err != nil {
 		return nil, err
 	}
@@ -310,7 +313,7 @@ func (e *Engine) Scan(_ context.Context, in *ScanInput) (*Page, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := common{in.Index, in.Select, in.Limit, in.Consistent, in.Capacity, in.StartKey, in.AttributesToGet, in.Projection != nil}
+	c := common{in.Index, in.Select, in.Limit, in.Consistent, in.Capacity, in.StartKey, in.AttributesToGet, in.Projection != nil, in.Into}
 	if err := c.check(); err != nil {
 		return nil, err
 	}

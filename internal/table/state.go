@@ -3,7 +3,6 @@ package table
 import (
 	"encoding/binary"
 	"encoding/json"
-	"hash/fnv"
 	"slices"
 	"sync/atomic"
 
@@ -134,10 +133,17 @@ func appendPartition(dst []byte, v attr.Value) []byte {
 	from := len(dst)
 	dst = append(dst, 0, 0, 0, 0)
 	dst = attr.AppendKey(dst, v)
-	h := fnv.New32a()
-	_, _ = h.Write(dst[from+4:]) // a hash never fails
-	binary.BigEndian.PutUint32(dst[from:], spread(h.Sum32()))
+	binary.BigEndian.PutUint32(dst[from:], spread(fnv1a(dst[from+4:])))
 	return dst
+}
+
+// fnv1a is hash/fnv's New32a, which allocates.
+func fnv1a(b []byte) uint32 {
+	h := uint32(2166136261)
+	for _, c := range b {
+		h = (h ^ uint32(c)) * 16777619
+	}
+	return h
 }
 
 // spread mixes the bits (the finaliser of MurmurHash3), so that the top ones,
@@ -150,6 +156,10 @@ func spread(h uint32) uint32 {
 	return h ^ h>>16
 }
 
+// usualKey is room for what an encoded key has besides its partition key: most
+// then take one allocation.
+const usualKey = 40
+
 // encode is the key bytes of an item; false when it lacks a key attribute or has
 // one of another type or too long, which keeps it out of a sparse index.
 func (k keySpec) encode(dst []byte, item attr.Map) ([]byte, bool) {
@@ -157,7 +167,7 @@ func (k keySpec) encode(dst []byte, item attr.Map) ([]byte, bool) {
 	if !ok || v.Kind != k.hashKind || !k.fits(k.hash, v) {
 		return nil, false
 	}
-	dst = appendPartition(dst, v)
+	dst = appendPartition(slices.Grow(dst, len(v.Str)+usualKey), v)
 	if k.rng == "" {
 		return dst, true
 	}
@@ -179,7 +189,7 @@ func (k keySpec) skip(b []byte) int {
 
 // key picks the key attributes out of an item.
 func (k keySpec) pick(item attr.Map) attr.Map {
-	out := make(attr.Map, 0, 4)
+	out := make(attr.Map, 0, 2)
 	for _, name := range k.names() {
 		if v, ok := item.Get(name); ok {
 			out = append(out, attr.Member{Name: name, Value: v})

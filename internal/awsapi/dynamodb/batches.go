@@ -1,8 +1,10 @@
 package dynamodb
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 
 	"github.com/livegate/livegate/internal/attr"
 	"github.com/livegate/livegate/internal/table"
@@ -40,7 +42,7 @@ func (d decoder) tableWrites() []table.TableWrites {
 	list := []table.TableWrites{}
 	d.members(func(name string) {
 		t := table.TableWrites{Table: name}
-		d.Array(func() {
+		d.few(func() {
 			var w table.BatchWrite
 			d.members(func(member string) {
 				switch member {
@@ -153,7 +155,7 @@ func (d decoder) tableKeys() []table.TableKeys {
 		inner.members(func(member string) {
 			switch {
 			case member == "Keys":
-				inner.Array(func() { t.Keys = append(t.Keys, inner.ReadItem()) })
+				inner.few(func() { t.Keys = append(t.Keys, inner.ReadItem()) })
 			case member == "AttributesToGet":
 				t.AttributesToGet = inner.texts()
 			case member == "ConsistentRead":
@@ -173,13 +175,12 @@ func (d decoder) tableKeys() []table.TableKeys {
 
 func transactWriteItems(ctx context.Context, e *table.Engine, body, out []byte) ([]byte, error) {
 	in := &table.TransactWriteInput{}
+	var actions []byte
 	err := request(body, func(d decoder, name string) {
 		switch name {
 		case "TransactItems":
-			raw := d.Raw()
-			sum := sha256.Sum256(raw)
-			in.Fingerprint = sum[:]
-			in.Actions = decodeActions(d, raw)
+			actions = d.Raw()
+			in.Actions = decodeActions(d, actions)
 		case "ClientRequestToken":
 			in.Token = d.text()
 		case "ReturnConsumedCapacity":
@@ -193,6 +194,9 @@ func transactWriteItems(ctx context.Context, e *table.Engine, body, out []byte) 
 	if err != nil {
 		return nil, err
 	}
+	if in.Token != nil {
+		in.Fingerprint = fingerprint(actions)
+	}
 	res, err := e.TransactWriteItems(ctx, in)
 	if err != nil {
 		return nil, err
@@ -203,10 +207,25 @@ func transactWriteItems(ctx context.Context, e *table.Engine, body, out []byte) 
 	return o.end(), nil
 }
 
+// fingerprint tells requests that mean the same from others. Members of an object have
+// no order, and clients that keep them in hash maps write them differently each time.
+func fingerprint(raw []byte) []byte {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.UseNumber()
+	var v any
+	if d.Decode(&v) == nil {
+		if sorted, err := json.Marshal(v); err == nil {
+			raw = sorted
+		}
+	}
+	sum := sha256.Sum256(raw)
+	return sum[:]
+}
+
 func decodeActions(outer decoder, raw []byte) []table.TransactAction {
 	d := decoder{attr.NewReader(raw)}
 	var list []table.TransactAction
-	d.Array(func() {
+	d.few(func() {
 		var a table.TransactAction
 		kinds := 0
 		d.members(func(kind string) {
@@ -253,7 +272,7 @@ func transactGetItems(ctx context.Context, e *table.Engine, body, out []byte) ([
 	err := request(body, func(d decoder, name string) {
 		switch name {
 		case "TransactItems":
-			d.Array(func() { in.Gets = append(in.Gets, d.transactGet()) })
+			d.few(func() { in.Gets = append(in.Gets, d.transactGet()) })
 		case "ReturnConsumedCapacity":
 			in.Capacity = d.String()
 		default:

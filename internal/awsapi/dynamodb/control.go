@@ -38,6 +38,22 @@ func encodeJSON(out []byte, name string, value any) ([]byte, error) {
 	return append(out, b...), err
 }
 
+// control makes an operation of a function from one shape to another. name is the
+// answer's only member; "" when the result is the whole answer.
+func control[In any](name string, call func(context.Context, *table.Engine, *In) (any, error)) operation {
+	return func(ctx context.Context, e *table.Engine, body, out []byte) ([]byte, error) {
+		in := new(In)
+		if err := decodeJSON(body, in); err != nil {
+			return nil, err
+		}
+		result, err := call(ctx, e, in)
+		if err != nil {
+			return nil, err
+		}
+		return encodeJSON(out, name, result)
+	}
+}
+
 type tableRef struct{ TableName *string }
 
 type resourceRef struct {
@@ -46,77 +62,39 @@ type resourceRef struct {
 	TagKeys     []string
 }
 
-func createTable(ctx context.Context, e *table.Engine, body, out []byte) ([]byte, error) {
-	in := &table.CreateTableInput{}
-	if err := decodeJSON(body, in); err != nil {
-		return nil, err
-	}
-	d, err := e.CreateTable(ctx, in)
-	if err != nil {
-		return nil, err
-	}
-	return encodeJSON(out, "TableDescription", d)
+func createTable(ctx context.Context, e *table.Engine, in *table.CreateTableInput) (any, error) {
+	return e.CreateTable(ctx, in)
 }
 
-func updateTable(ctx context.Context, e *table.Engine, body, out []byte) ([]byte, error) {
-	in := &table.UpdateTableInput{}
-	if err := decodeJSON(body, in); err != nil {
-		return nil, err
-	}
-	d, err := e.UpdateTable(ctx, in)
-	if err != nil {
-		return nil, err
-	}
-	return encodeJSON(out, "TableDescription", d)
+func updateTable(ctx context.Context, e *table.Engine, in *table.UpdateTableInput) (any, error) {
+	return e.UpdateTable(ctx, in)
 }
 
-func describeTable(_ context.Context, e *table.Engine, body, out []byte) ([]byte, error) {
-	in := tableRef{}
-	if err := decodeJSON(body, &in); err != nil {
-		return nil, err
-	}
-	d, err := e.DescribeTable(in.TableName)
-	if err != nil {
-		return nil, err
-	}
-	return encodeJSON(out, "Table", d)
+func describeTable(_ context.Context, e *table.Engine, in *tableRef) (any, error) {
+	return e.DescribeTable(in.TableName)
 }
 
-func deleteTable(ctx context.Context, e *table.Engine, body, out []byte) ([]byte, error) {
-	in := tableRef{}
-	if err := decodeJSON(body, &in); err != nil {
-		return nil, err
-	}
-	d, err := e.DeleteTable(ctx, in.TableName)
-	if err != nil {
-		return nil, err
-	}
-	return encodeJSON(out, "TableDescription", d)
+func deleteTable(ctx context.Context, e *table.Engine, in *tableRef) (any, error) {
+	return e.DeleteTable(ctx, in.TableName)
 }
 
-func listTables(_ context.Context, e *table.Engine, body, out []byte) ([]byte, error) {
-	in := struct {
-		ExclusiveStartTableName *string
-		Limit                   *int64
-	}{}
-	if err := decodeJSON(body, &in); err != nil {
-		return nil, err
-	}
+type listTablesInput struct {
+	ExclusiveStartTableName *string
+	Limit                   *int64
+}
+
+func listTables(_ context.Context, e *table.Engine, in *listTablesInput) (any, error) {
 	names, last, err := e.ListTables(in.ExclusiveStartTableName, in.Limit)
 	if err != nil {
 		return nil, err
 	}
-	return encodeJSON(out, "", struct {
+	return struct {
 		TableNames             []string
 		LastEvaluatedTableName string `json:",omitempty"`
-	}{append([]string{}, names...), last})
+	}{append([]string{}, names...), last}, nil
 }
 
-func describeTimeToLive(_ context.Context, e *table.Engine, body, out []byte) ([]byte, error) {
-	in := tableRef{}
-	if err := decodeJSON(body, &in); err != nil {
-		return nil, err
-	}
+func describeTimeToLive(_ context.Context, e *table.Engine, in *tableRef) (any, error) {
 	ttl, err := e.DescribeTimeToLive(in.TableName)
 	if err != nil {
 		return nil, err
@@ -125,20 +103,18 @@ func describeTimeToLive(_ context.Context, e *table.Engine, body, out []byte) ([
 	if ttl.Enabled {
 		d = map[string]string{"TimeToLiveStatus": "ENABLED", "AttributeName": ttl.Attribute}
 	}
-	return encodeJSON(out, "TimeToLiveDescription", d)
+	return d, nil
 }
 
-func updateTimeToLive(ctx context.Context, e *table.Engine, body, out []byte) ([]byte, error) {
-	in := struct {
-		TableName               *string
-		TimeToLiveSpecification *struct {
-			AttributeName string
-			Enabled       bool
-		}
-	}{}
-	if err := decodeJSON(body, &in); err != nil {
-		return nil, err
+type updateTimeToLiveInput struct {
+	TableName               *string
+	TimeToLiveSpecification *struct {
+		AttributeName string
+		Enabled       bool
 	}
+}
+
+func updateTimeToLive(ctx context.Context, e *table.Engine, in *updateTimeToLiveInput) (any, error) {
 	spec := in.TimeToLiveSpecification
 	if spec == nil {
 		return nil, fault.Typed(fault.BadRequest, "ValidationException", "1 validation error detected: Value null at 'timeToLiveSpecification' failed to satisfy constraint: Member must not be null")
@@ -146,19 +122,15 @@ func updateTimeToLive(ctx context.Context, e *table.Engine, body, out []byte) ([
 	if err := e.UpdateTimeToLive(ctx, in.TableName, table.TimeToLive{Enabled: spec.Enabled, Attribute: spec.AttributeName}); err != nil {
 		return nil, err
 	}
-	return encodeJSON(out, "TimeToLiveSpecification", spec)
+	return spec, nil
 }
 
-func listTagsOfResource(_ context.Context, e *table.Engine, body, out []byte) ([]byte, error) {
-	in := resourceRef{}
-	if err := decodeJSON(body, &in); err != nil {
-		return nil, err
-	}
+func listTagsOfResource(_ context.Context, e *table.Engine, in *resourceRef) (any, error) {
 	tags, err := e.Tags(in.ResourceArn)
 	if err != nil {
 		return nil, err
 	}
-	return encodeJSON(out, "Tags", append([]table.Tag{}, tags...))
+	return append([]table.Tag{}, tags...), nil
 }
 
 func tagResource(ctx context.Context, e *table.Engine, body, out []byte) ([]byte, error) {
@@ -188,40 +160,28 @@ func describeEndpoints(_ context.Context, e *table.Engine, _, out []byte) ([]byt
 	return encodeJSON(out, "Endpoints", []map[string]any{{"Address": "dynamodb." + e.Region() + ".amazonaws.com", "CachePeriodInMinutes": 1440}})
 }
 
-func describeContinuousBackups(_ context.Context, e *table.Engine, body, out []byte) ([]byte, error) {
-	in := tableRef{}
-	if err := decodeJSON(body, &in); err != nil {
-		return nil, err
-	}
+func describeContinuousBackups(_ context.Context, e *table.Engine, in *tableRef) (any, error) {
 	on, err := e.PointInTime(in.TableName)
-	if err != nil {
-		return nil, err
-	}
-	return encodeBackups(out, on)
+	return backups(on), err
 }
 
-func updateContinuousBackups(ctx context.Context, e *table.Engine, body, out []byte) ([]byte, error) {
-	in := struct {
-		TableName                        *string
-		PointInTimeRecoverySpecification struct{ PointInTimeRecoveryEnabled bool }
-	}{}
-	if err := decodeJSON(body, &in); err != nil {
-		return nil, err
-	}
+type updateContinuousBackupsInput struct {
+	TableName                        *string
+	PointInTimeRecoverySpecification struct{ PointInTimeRecoveryEnabled bool }
+}
+
+func updateContinuousBackups(ctx context.Context, e *table.Engine, in *updateContinuousBackupsInput) (any, error) {
 	on := in.PointInTimeRecoverySpecification.PointInTimeRecoveryEnabled
-	if err := e.SetPointInTime(ctx, in.TableName, on); err != nil {
-		return nil, err
-	}
-	return encodeBackups(out, on)
+	return backups(on), e.SetPointInTime(ctx, in.TableName, on)
 }
 
-func encodeBackups(out []byte, on bool) ([]byte, error) {
+func backups(on bool) map[string]any {
 	status := "DISABLED"
 	if on {
 		status = "ENABLED"
 	}
-	return encodeJSON(out, "ContinuousBackupsDescription", map[string]any{
+	return map[string]any{
 		"ContinuousBackupsStatus":        "ENABLED",
 		"PointInTimeRecoveryDescription": map[string]any{"PointInTimeRecoveryStatus": status},
-	})
+	}
 }

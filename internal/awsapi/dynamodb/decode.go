@@ -51,6 +51,23 @@ func (d decoder) texts() []string {
 	return list
 }
 
+// maxElements is the most that any list of a request may have: keys of a batch, actions
+// of a transaction.
+const maxElements = 100
+
+// few reads such a list. Of a longer one it keeps one element more, which is enough to
+// refuse it, and passes over the rest.
+func (d decoder) few(element func()) {
+	n := 0
+	d.Array(func() {
+		if n++; n > maxElements+1 {
+			d.Skip()
+			return
+		}
+		element()
+	})
+}
+
 // names reads ExpressionAttributeNames.
 func (d decoder) names() map[string]string {
 	m := map[string]string{}

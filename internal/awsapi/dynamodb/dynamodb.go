@@ -18,7 +18,6 @@ import (
 	"io"
 	"net/http"
 	"strconv"
-	"strings"
 	"sync"
 
 	"github.com/livegate/livegate/internal/attr"
@@ -42,6 +41,10 @@ const (
 
 	// keepBuffer is the largest buffer worth keeping for the next request.
 	keepBuffer = 256 << 10
+
+	// A large request takes many times its size to read: few are read at once.
+	largeRequest = 1 << 20
+	largeAtOnce  = 2
 )
 
 // operation reads a request, calls the engine and appends the answer to out.
@@ -51,6 +54,7 @@ type handler struct {
 	engine     *table.Engine
 	operations map[string]operation // by X-Amz-Target
 	buffers    sync.Pool            // of *exchange
+	large      chan struct{}        // holds one per large request that is being answered
 }
 
 // exchange is the buffers of one request.
@@ -61,7 +65,7 @@ type exchange struct {
 
 // New serves the engine's tables. It answers any path.
 func New(engine *table.Engine) http.Handler {
-	h := &handler{engine: engine, operations: map[string]operation{}}
+	h := &handler{engine: engine, operations: map[string]operation{}, large: make(chan struct{}, largeAtOnce)}
 	for prefix, operations := range map[string]map[string]operation{tablesPrefix: tableOperations(), streamsPrefix: streamOperations()} {
 		for name, op := range operations {
 			h.operations[prefix+name] = op
@@ -87,25 +91,25 @@ func tableOperations() map[string]operation {
 		"BatchExecuteStatement": batchExecuteStatement,
 		"ExecuteTransaction":    executeTransaction,
 
-		"CreateTable":   createTable,
-		"DescribeTable": describeTable,
-		"ListTables":    listTables,
-		"UpdateTable":   updateTable,
-		"DeleteTable":   deleteTable,
+		"CreateTable":   control("TableDescription", createTable),
+		"DescribeTable": control("Table", describeTable),
+		"ListTables":    control("", listTables),
+		"UpdateTable":   control("TableDescription", updateTable),
+		"DeleteTable":   control("TableDescription", deleteTable),
 
-		"DescribeTimeToLive":        describeTimeToLive,
-		"UpdateTimeToLive":          updateTimeToLive,
-		"ListTagsOfResource":        listTagsOfResource,
+		"DescribeTimeToLive":        control("TimeToLiveDescription", describeTimeToLive),
+		"UpdateTimeToLive":          control("TimeToLiveSpecification", updateTimeToLive),
+		"ListTagsOfResource":        control("Tags", listTagsOfResource),
 		"TagResource":               tagResource,
 		"UntagResource":             untagResource,
 		"DescribeLimits":            describeLimits,
 		"DescribeEndpoints":         describeEndpoints,
-		"DescribeContinuousBackups": describeContinuousBackups,
-		"UpdateContinuousBackups":   updateContinuousBackups,
+		"DescribeContinuousBackups": control("ContinuousBackupsDescription", describeContinuousBackups),
+		"UpdateContinuousBackups":   control("ContinuousBackupsDescription", updateContinuousBackups),
 
-		"DescribeContributorInsights":         describeContributorInsights,
-		"DescribeKinesisStreamingDestination": describeKinesisStreamingDestination,
-		"DescribeTableReplicaAutoScaling":     describeTableReplicaAutoScaling,
+		"DescribeContributorInsights":         control("", describeContributorInsights),
+		"DescribeKinesisStreamingDestination": control("", describeKinesisStreamingDestination),
+		"DescribeTableReplicaAutoScaling":     control("TableAutoScalingDescription", describeTableReplicaAutoScaling),
 		"DescribeGlobalTable":                 describeGlobalTable,
 		"DescribeGlobalTableSettings":         describeGlobalTable,
 		"GetResourcePolicy":                   getResourcePolicy,
@@ -119,8 +123,8 @@ func tableOperations() map[string]operation {
 
 func streamOperations() map[string]operation {
 	return map[string]operation{
-		"ListStreams":      listStreams,
-		"DescribeStream":   describeStream,
+		"ListStreams":      control("", listStreams),
+		"DescribeStream":   control("StreamDescription", describeStream),
 		"GetShardIterator": getShardIterator,
 		"GetRecords":       getRecords,
 	}
@@ -144,17 +148,27 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		out, status = appendError(x.out[:0], err)
 	}
 	x.out = out
+	// Names in the form that Set would bring them to, values in one allocation.
+	values := [...]string{contentType, requestID(), strconv.FormatUint(uint64(crc32.ChecksumIEEE(out)), 10), strconv.Itoa(len(out))}
 	head := w.Header()
-	head.Set("Content-Type", contentType)
-	head.Set("x-amzn-requestid", requestID())
-	head.Set("x-amz-crc32", strconv.FormatUint(uint64(crc32.ChecksumIEEE(out)), 10))
-	head.Set("Content-Length", strconv.Itoa(len(out)))
+	for i, name := range [...]string{"Content-Type", "X-Amzn-Requestid", "X-Amz-Crc32", "Content-Length"} {
+		head[name] = values[i : i+1 : i+1]
+	}
 	w.WriteHeader(status)
 	_, _ = w.Write(out) // the client may have gone
 }
 
 // requestID is a UUID in the upper-case shape of DynamoDB's request ids.
-func requestID() string { return strings.ToUpper(id.NewUUID()) }
+func requestID() string {
+	var room [36]byte
+	b := id.AppendUUID(room[:0])
+	for i, c := range b {
+		if c >= 'a' {
+			b[i] = c - 'a' + 'A'
+		}
+	}
+	return string(b)
+}
 
 // answer runs the operation the request names.
 func (h *handler) answer(r *http.Request, x *exchange) ([]byte, error) {
@@ -171,6 +185,10 @@ func (h *handler) answer(r *http.Request, x *exchange) ([]byte, error) {
 	}
 	if x.in.Len() > maxRequest {
 		return nil, fault.Typed(fault.TooLarge, "RequestEntityTooLargeException", "Request body is larger than 16 MB")
+	}
+	if x.in.Len() > largeRequest {
+		h.large <- struct{}{}
+		defer func() { <-h.large }()
 	}
 	return op(r.Context(), h.engine, x.in.Bytes(), x.out[:0])
 }

@@ -161,6 +161,7 @@ func query(ctx context.Context, e *table.Engine, body, out []byte) ([]byte, erro
 	if err != nil {
 		return nil, err
 	}
+	in.Into = pageStart(out)
 	page, err := e.Query(ctx, in)
 	return appendPage(out, page, err)
 }
@@ -201,9 +202,13 @@ func scan(ctx context.Context, e *table.Engine, body, out []byte) ([]byte, error
 	if err != nil {
 		return nil, err
 	}
+	in.Into = pageStart(out)
 	page, err := e.Scan(ctx, in)
 	return appendPage(out, page, err)
 }
+
+// pageStart is a page's answer up to its items, which the engine appends.
+func pageStart(out []byte) []byte { return append(out, `{"Items":`...) }
 
 func appendPage(out []byte, page *table.Page, err error) ([]byte, error) {
 	if err != nil {
@@ -211,7 +216,7 @@ func appendPage(out []byte, page *table.Page, err error) ([]byte, error) {
 	}
 	o := newObject(out)
 	if page.Items != nil {
-		o.raw("Items", page.Items)
+		o = &object{buf: page.Items}
 	}
 	o.number("Count", float64(page.Count))
 	o.number("ScannedCount", float64(page.Scanned))

@@ -2,7 +2,6 @@ package dynamodb
 
 import (
 	"context"
-	"crypto/sha256"
 
 	"github.com/livegate/livegate/internal/attr"
 	"github.com/livegate/livegate/internal/table"
@@ -28,7 +27,7 @@ func (d decoder) statement(s *table.Statement, name string) bool {
 
 func (d decoder) statements() []table.Statement {
 	list := []table.Statement{}
-	d.Array(func() {
+	d.few(func() {
 		var s table.Statement
 		d.members(func(name string) {
 			if !d.statement(&s, name) {
@@ -94,13 +93,12 @@ func batchExecuteStatement(ctx context.Context, e *table.Engine, body, out []byt
 
 func executeTransaction(ctx context.Context, e *table.Engine, body, out []byte) ([]byte, error) {
 	in := &table.TransactionInput{}
+	var statements []byte
 	err := request(body, func(d decoder, name string) {
 		switch name {
 		case "TransactStatements":
-			raw := d.Raw()
-			sum := sha256.Sum256(raw)
-			in.Fingerprint = sum[:]
-			inner := decoder{attr.NewReader(raw)}
+			statements = d.Raw()
+			inner := decoder{attr.NewReader(statements)}
 			in.Statements = inner.statements()
 			if err := inner.Err(); err != nil {
 				d.Fail(err)
@@ -115,6 +113,9 @@ func executeTransaction(ctx context.Context, e *table.Engine, body, out []byte) 
 	})
 	if err != nil {
 		return nil, err
+	}
+	if in.Token != nil {
+		in.Fingerprint = fingerprint(statements)
 	}
 	res, err := e.ExecuteTransaction(ctx, in)
 	return appendResults(out, res, err)

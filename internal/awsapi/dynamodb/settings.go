@@ -11,11 +11,9 @@ import (
 // What SDKs, CDK and Terraform ask about a table, and what is never so here: the
 // answers are those of a table on which nobody has turned it on.
 
-func describeContributorInsights(_ context.Context, e *table.Engine, body, out []byte) ([]byte, error) {
-	in := struct{ TableName, IndexName *string }{}
-	if err := decodeJSON(body, &in); err != nil {
-		return nil, err
-	}
+type describeContributorInsightsInput struct{ TableName, IndexName *string }
+
+func describeContributorInsights(_ context.Context, e *table.Engine, in *describeContributorInsightsInput) (any, error) {
 	d, err := e.DescribeTable(in.TableName)
 	if err != nil {
 		return nil, err
@@ -24,31 +22,23 @@ func describeContributorInsights(_ context.Context, e *table.Engine, body, out [
 	if in.IndexName != nil {
 		answer["IndexName"] = *in.IndexName
 	}
-	return encodeJSON(out, "", answer)
+	return answer, nil
 }
 
-func describeKinesisStreamingDestination(_ context.Context, e *table.Engine, body, out []byte) ([]byte, error) {
-	in := tableRef{}
-	if err := decodeJSON(body, &in); err != nil {
-		return nil, err
-	}
+func describeKinesisStreamingDestination(_ context.Context, e *table.Engine, in *tableRef) (any, error) {
 	d, err := e.DescribeTable(in.TableName)
 	if err != nil {
 		return nil, err
 	}
-	return encodeJSON(out, "", map[string]any{"TableName": d.TableName, "KinesisDataStreamDestinations": []string{}})
+	return map[string]any{"TableName": d.TableName, "KinesisDataStreamDestinations": []string{}}, nil
 }
 
-func describeTableReplicaAutoScaling(_ context.Context, e *table.Engine, body, out []byte) ([]byte, error) {
-	in := tableRef{}
-	if err := decodeJSON(body, &in); err != nil {
-		return nil, err
-	}
+func describeTableReplicaAutoScaling(_ context.Context, e *table.Engine, in *tableRef) (any, error) {
 	d, err := e.DescribeTable(in.TableName)
 	if err != nil {
 		return nil, err
 	}
-	return encodeJSON(out, "TableAutoScalingDescription", map[string]any{"TableName": d.TableName, "TableStatus": d.TableStatus, "Replicas": []string{}})
+	return map[string]any{"TableName": d.TableName, "TableStatus": d.TableStatus, "Replicas": []string{}}, nil
 }
 
 func describeGlobalTable(_ context.Context, _ *table.Engine, body, _ []byte) ([]byte, error) {

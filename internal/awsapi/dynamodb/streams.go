@@ -6,35 +6,25 @@ import (
 	"github.com/livegate/livegate/internal/table"
 )
 
-func listStreams(_ context.Context, e *table.Engine, body, out []byte) ([]byte, error) {
-	in := struct {
-		TableName               *string
-		ExclusiveStartStreamArn *string
-		Limit                   *int64
-	}{}
-	if err := decodeJSON(body, &in); err != nil {
-		return nil, err
-	}
+type listStreamsInput struct {
+	TableName               *string
+	ExclusiveStartStreamArn *string
+	Limit                   *int64
+}
+
+func listStreams(_ context.Context, e *table.Engine, in *listStreamsInput) (any, error) {
 	list, last, err := e.ListStreams(in.TableName, in.ExclusiveStartStreamArn, in.Limit)
 	if err != nil {
 		return nil, err
 	}
-	return encodeJSON(out, "", struct {
+	return struct {
 		Streams                []table.StreamSummary
 		LastEvaluatedStreamArn string `json:",omitempty"`
-	}{append([]table.StreamSummary{}, list...), last})
+	}{append([]table.StreamSummary{}, list...), last}, nil
 }
 
-func describeStream(_ context.Context, e *table.Engine, body, out []byte) ([]byte, error) {
-	in := &table.DescribeStreamInput{}
-	if err := decodeJSON(body, in); err != nil {
-		return nil, err
-	}
-	d, err := e.DescribeStream(in)
-	if err != nil {
-		return nil, err
-	}
-	return encodeJSON(out, "StreamDescription", d)
+func describeStream(_ context.Context, e *table.Engine, in *table.DescribeStreamInput) (any, error) {
+	return e.DescribeStream(in)
 }
 
 func getShardIterator(_ context.Context, e *table.Engine, body, out []byte) ([]byte, error) {
