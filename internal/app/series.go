@@ -31,6 +31,8 @@ func (a *App) bindServer() {
 		sv{Name: "livegate_tls_handshakes_total", Help: tlsHelp, Labels: one("result", "done"), Value: func(s conn.Stats) float64 { return float64(s.TLS.Done) }},
 		sv{Name: "livegate_tls_handshakes_total", Help: tlsHelp, Labels: one("result", "failed"), Value: func(s conn.Stats) float64 { return float64(s.TLS.Failed) }},
 		sv{Name: "livegate_tls_handshakes_waited_total", Help: "TLS handshakes on event loops that waited for others to end.", Value: func(s conn.Stats) float64 { return float64(s.TLS.Waited) }},
+		sv{Name: "livegate_tls_handshakes_stalled_total", Help: "TLS handshakes dropped because the client kept others waiting for a place.", Value: func(s conn.Stats) float64 { return float64(s.TLS.Stalled) }},
+		sv{Name: "livegate_panics_total", Help: "Panics contained on a connection; each is in the log with its stack.", Value: func(s conn.Stats) float64 { return float64(s.Panics) }},
 		sv{Name: "livegate_websockets_total", Help: "WebSockets opened.", Value: func(s conn.Stats) float64 { return float64(s.Handshakes) }},
 		sv{Name: "livegate_websockets_open", Help: "WebSockets open.", Value: func(s conn.Stats) float64 { return float64(s.Open) }},
 		sv{Name: "livegate_upgrades_refused_total", Help: refused, Labels: one("reason", "malformed"), Value: func(s conn.Stats) float64 { return float64(s.Refused.Head) }},

@@ -127,18 +127,20 @@ func (s *Server) serve(nc net.Conn, secure bool) {
 
 	n := 0
 	var err error
+	var wire *patient
 	if !secure {
 		if n, err = readSome(nc, first[:]); err != nil {
 			s.drop(accepted)
 			return
 		}
 		if s.cfg.TLS != nil && first[0] == recordHandshake {
-			nc, secure = tls.Server(&replayed{Conn: nc, unread: append([]byte(nil), first[:n]...)}, s.tls), true
+			wire = &patient{Conn: nc}
+			nc, secure = tls.Server(&replayed{Conn: wire, unread: append([]byte(nil), first[:n]...)}, s.tls), true
 			n = 0
 		}
 	}
 	if tc, ok := nc.(*tls.Conn); ok {
-		if err := s.greet(tc, limit); err != nil {
+		if err := s.greet(tc, wire, limit); err != nil {
 			s.drop(accepted)
 			return
 		}

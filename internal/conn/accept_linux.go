@@ -200,7 +200,7 @@ func (l *loop) adopt(n newcomer) {
 		l.drop(c)
 		return
 	}
-	c.due = l.base.turn + l.base.srv.head.Timeout
+	c.due = after(l.base.turn, l.base.srv.head.Timeout)
 	l.wheel.set(l.conns, c, c.due)
 }
 

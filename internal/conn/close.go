@@ -1,6 +1,7 @@
 package conn
 
 import (
+	"math"
 	"time"
 
 	"github.com/livegate/livegate/internal/frame"
@@ -119,7 +120,15 @@ func (c *Conn) lastWordsLeft() {
 }
 
 // arm makes the state end in d real time unless something else ends it. Needs mu.
-func (c *Conn) arm(d time.Duration) { c.due = c.srv().since() + d }
+func (c *Conn) arm(d time.Duration) { c.due = after(c.srv().since(), d) }
+
+// after is at + d, for a d that may be as good as for ever.
+func after(at, d time.Duration) time.Duration {
+	if sum := at + d; sum >= at {
+		return sum
+	}
+	return math.MaxInt64
+}
 
 // expire enforces whatever the state waits for, when it is time. lost asks the
 // caller to call hangUp. Otherwise c.due says when to look again. Activity does
@@ -171,22 +180,22 @@ func (c *Conn) nextLimit(now time.Duration) (what limit) {
 		}
 	}
 	if l := c.limits.Idle; l > 0 {
-		earlier(time.Duration(c.active.Load())+clock.Real(l), limitEnd)
+		earlier(after(time.Duration(c.active.Load()), clock.Real(l)), limitEnd)
 	}
 	if l := c.limits.Lifetime; l > 0 {
-		earlier(c.opened+clock.Real(l), limitEnd)
+		earlier(after(c.opened, clock.Real(l)), limitEnd)
 	}
 	if hb := c.limits.Heartbeat; hb.Every > 0 {
 		heard := time.Duration(c.heard.Load())
 		switch {
 		case c.paused.Load() || c.out != nil && c.out.blocked:
 			c.pinged = 0
-			earlier(now+hb.Every, limitAsk)
+			earlier(after(now, hb.Every), limitAsk)
 		case c.pinged == 0 || heard >= c.pinged:
 			c.pinged = 0
-			earlier(heard+hb.Every, limitAsk)
+			earlier(after(heard, hb.Every), limitAsk)
 		default:
-			earlier(c.pinged+hb.Wait, limitSilent)
+			earlier(after(c.pinged, hb.Wait), limitSilent)
 		}
 	}
 	return what

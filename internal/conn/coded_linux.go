@@ -128,14 +128,3 @@ func (l *loop) lastCoded(c *Conn) {
 	}
 	l.lastWords(c)
 }
-
-// catchUpBehind goes on with messages that were being inflated when an earlier
-// turn's time for that was over, in the order in which they stopped.
-func (l *loop) catchUpBehind() {
-	for n := l.behind.len(); n > 0 && l.base.inflated < inflateSlice; n-- {
-		if c := l.behind.pop(); c.spot.slot >= 0 && c.in != nil {
-			c.in.behind = false
-			l.attend(c)
-		}
-	}
-}

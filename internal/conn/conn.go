@@ -19,6 +19,9 @@
 //     each bound is named where the bound is ([HeadLimits], [Limits]).
 //   - A broken rule of RFC 6455 closes the connection with the code the RFC
 //     names, once, and nothing the peer sends afterwards is looked at.
+//   - A panic in what the owner gave (a [Handler], Config.Upgrade, Config.Hot, a
+//     [Task]) is logged with its stack, counted, and ends what it happened in: the
+//     connection with 1011, the upgrade or the request with 500, the task.
 //
 // It does not know routes, JSON or connection ids.
 //
@@ -34,7 +37,9 @@
 // One turn of a loop is: sockets that became readable, with all replies to one
 // read in one write; then timers; then connections that somebody sent to; then
 // up to a millisecond of fan-out. So a reply never waits for a fan-out, however
-// large.
+// large. Nor for a flood: frames have a millisecond of a turn, too, and a connection
+// a quarter of that at once. What it sent beyond waits for its next turn, round
+// robin, and nothing more of it is read before.
 //
 // Connections are accepted by one loop and dealt out in turn. Letting the kernel
 // choose (EPOLLEXCLUSIVE) gives most connections to the loop that is awake most,
@@ -120,8 +125,8 @@ type Server struct {
 	here      home     // of connections on the portable engine
 	limits    interned // Limits that connections share
 	tasks     tasks
-	tls       *tls.Config   // cfg.TLS for parked connections
-	greetings chan struct{} // one for each TLS handshake under way on the portable engine
+	tls       *tls.Config // cfg.TLS for parked connections
+	greetings greetings   // TLS handshakes under way on the portable engine
 
 	chunks  sync.Pool // of *chunk
 	outs    sync.Pool // of *outbound
@@ -163,7 +168,7 @@ func New(cfg Config) *Server {
 	}
 	s.here.srv = s
 	s.gate = newGate(s, cfg.Rates)
-	s.greetings = make(chan struct{}, s.head.Handshakes)
+	s.greetings.places = make(chan struct{}, s.head.Handshakes)
 	if cfg.TLS != nil {
 		s.tls = tlsServerConfig(cfg.TLS)
 	}

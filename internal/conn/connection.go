@@ -10,7 +10,8 @@ import (
 )
 
 // Handler gets what a connection receives. It must not block: on the portable
-// engine it holds up its own connection, on an event loop everybody's.
+// engine it holds up its own connection, on an event loop everybody's. When
+// OnMessage panics, the connection closes with 1011 "Internal error".
 type Handler interface {
 	// OnMessage gets one whole message. data is valid only during the call.
 	OnMessage(c *Conn, data []byte, binary bool)
@@ -69,7 +70,7 @@ const (
 type home struct {
 	srv      *Server
 	shard    int
-	turn     time.Duration // on a loop: the time of this turn, owned by it
+	turn     time.Duration // on a loop: when this turn began, owned by it
 	inflated time.Duration // on a loop: what of this turn went into inflating, owned by it
 	stats    counters
 }
@@ -80,6 +81,20 @@ func (h *home) now() time.Duration {
 		return h.turn
 	}
 	return h.srv.since()
+}
+
+// enough says that a connection on a loop has had its share of the turn, or that
+// the turn's time for frames is over, whoever spent it. until is for the share; it
+// starts at 0.
+func (h *home) enough(until *time.Duration) bool {
+	if h.turn == 0 {
+		return false // the scheduler sees to that
+	}
+	now := h.srv.since()
+	if *until == 0 {
+		*until = min(now+share, h.turn+slice)
+	}
+	return now >= *until
 }
 
 // Conn is one accepted connection.

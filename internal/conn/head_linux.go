@@ -31,6 +31,7 @@ func (l *loop) headArrived(c *Conn, p []byte) {
 func (l *loop) requests(c *Conn, in *inbound, b []byte) {
 	seen := in.seen
 	in.seen, in.need, in.stalled = 0, 0, false
+	until := time.Duration(0)
 	for len(b) > 0 {
 		n, next := l.request(c, in, b, seen)
 		seen = 0
@@ -38,7 +39,11 @@ func (l *loop) requests(c *Conn, in *inbound, b []byte) {
 		case served:
 			b = b[n:]
 			c.begun, c.bodied = false, false // the time of the next one begins
-			continue
+			if len(b) == 0 || !l.base.enough(&until) {
+				continue
+			}
+			in.behind, in.stalled = true, true
+			l.behind.push(c)
 		case partial:
 			if in.need == 0 { // else the head is there, and is parsed again
 				in.seen = len(b)

@@ -31,7 +31,12 @@ func (l *loop) hotLine(b []byte) (hot, undecided bool) {
 	if !ok || !ok2 || len(method) == 0 || len(target) == 0 {
 		return false, false
 	}
-	return s.cfg.Hot.Takes(view(method), view(target)), false
+	return l.takesHot(view(method), view(target)), false
+}
+
+func (l *loop) takesHot(method, target string) (takes bool) {
+	defer l.base.stats.contained(l.base.srv, "Config.Hot", nil)
+	return l.base.srv.cfg.Hot.Takes(method, target)
 }
 
 // view is b as a string, for as long as b does not change.
@@ -51,11 +56,15 @@ func (l *loop) serveHot(c *Conn, in *inbound, b []byte, end int) (n int, _ next)
 	l.hotRequest = HotRequest{
 		Method: h.method, Target: h.target, Host: host, Headers: h.headers, Body: b[end:n], Remote: c.remote, Secure: c.secure,
 	}
-	response, ok := l.base.srv.cfg.Hot.ServeHot(l.hotBuf, &l.hotRequest)
-	if !ok {
-		return 0, elsewhere
+	switch verdict := l.askHot(); verdict {
+	case served:
+	case taken:
+		l.queueHot(c)
+		l.reject(c, errPanicked)
+		return 0, taken
+	default:
+		return 0, verdict
 	}
-	l.hotBuf = response
 	l.base.stats.hot.Add(1)
 	c.served = true
 	if h.hasToken("Connection", "close") || l.leaving { // RFC 9112 §9.6
@@ -67,6 +76,21 @@ func (l *loop) serveHot(c *Conn, in *inbound, b []byte, end int) (n int, _ next)
 		return 0, taken
 	}
 	return n, served
+}
+
+// askHot has Config.Hot answer l.hotRequest. A panic of it takes the connection:
+// nobody knows how much of the request was done, so no one else may serve it.
+func (l *loop) askHot() (verdict next) {
+	before := len(l.hotBuf)
+	defer l.base.stats.contained(l.base.srv, "Config.Hot", func() {
+		l.hotBuf, verdict = l.hotBuf[:before], taken
+	})
+	response, ok := l.base.srv.cfg.Hot.ServeHot(l.hotBuf, &l.hotRequest)
+	if !ok {
+		return elsewhere
+	}
+	l.hotBuf = response
+	return served
 }
 
 // plain reports whether a request is one that no two parsers could disagree
@@ -120,9 +144,10 @@ func (l *loop) requestTime(c *Conn, have, need int) {
 	case have == 0:
 		c.due, c.begun = now+hotIdle, false
 	case need > 0 && !c.bodied:
-		c.due = now + l.base.srv.head.Timeout + time.Duration(need)*time.Second/hotSpeed
+		c.due = after(now, l.base.srv.head.Timeout)
+		c.due = after(c.due, time.Duration(need)*time.Second/hotSpeed)
 	case !c.begun && c.served:
-		c.due = now + l.base.srv.head.Timeout
+		c.due = after(now, l.base.srv.head.Timeout)
 	}
 	c.begun, c.bodied = have > 0, need > 0
 }

@@ -18,9 +18,14 @@ type HeadLimits struct {
 	Timeout time.Duration // for TLS handshake and head together; 10 s; over it: dropped
 	Early   int           // bytes a client may send before the 101; 4 KiB; over it: 400
 	// TLS handshakes under way at once; 1024; more wait for their turn. One takes a
-	// goroutine and up to 100 kB until its client has answered.
+	// goroutine and up to 100 kB until its client has answered. While others wait,
+	// those whose client has not answered for a twentieth of Timeout are dropped, the
+	// eldest first: hellos that nobody means to follow up keep no one else out.
 	Handshakes int
 }
+
+// grace is how long a client on TLS may let others wait for it.
+func (l HeadLimits) grace() time.Duration { return l.Timeout / 20 }
 
 func (l HeadLimits) withDefaults() HeadLimits {
 	or := func(v *int, def int) {
@@ -68,8 +73,12 @@ type Limits struct {
 	// CloseWait is how long a client may take to answer our close frame; 2 s.
 	// Then the socket is closed under it.
 	CloseWait time.Duration
-	// WriteWait is how long 64 KiB may take to leave, and everything queued before
-	// a close frame; 30 s. Then the client counts as lost (1006).
+	// WriteWait is how long a client may take nothing at all of what is being
+	// written to it, and how long everything queued before a close frame may take to
+	// leave; 30 s. Then it counts as lost (1006), after twice that at the latest. A
+	// byte that it acknowledges is enough, where the system tells (Linux); elsewhere
+	// one for which the socket's buffer had room. So a slow reader who does read is
+	// left alone: what waits for him is bounded by SendBytes.
 	WriteWait time.Duration
 }
 
@@ -149,6 +158,14 @@ const (
 	// maxPongs wait to be written; further pings are answered by replacing the
 	// last one (RFC 6455 §5.5.3 allows answering the latest only).
 	maxPongs = 16
+
+	// One connection's frames, or HTTP requests, have slice of a loop's turn, all
+	// connections together, and each of them share at once; but fewFrames, a power
+	// of two, whatever the time: in so few steps the clock is not looked at. What
+	// was read and not handled waits behind, and nothing more is read meanwhile.
+	slice     = time.Millisecond
+	share     = slice / 4
+	fewFrames = 16
 
 	// lingerBytes are read and dropped after a connection ended, so that closing
 	// the socket does not reset it before the client saw our last words.

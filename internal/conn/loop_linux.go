@@ -12,9 +12,14 @@ import (
 )
 
 const (
-	readSize = 64 << 10         // the read buffer of a loop
-	slice    = time.Millisecond // of fan-out work per turn
-	urgent   = 256              // connections attended to per turn
+	readSize = 64 << 10 // the read buffer of a loop
+	urgent   = 256      // connections attended to per turn
+
+	// While so many connections are behind, or so much of a turn went through
+	// ciphers, a read takes chunkSize at most: what is read may have to be kept, and
+	// opening records of one byte takes a hundred times longer than handling bytes.
+	crowd     = 16
+	openSlice = 128 << 10
 
 	taskSlice = 500 * time.Microsecond // of a slice, for tasks while connections wait to be written
 	// tasksAhead is how many turns tasks have before the connections that waited at
@@ -68,12 +73,15 @@ type loop struct {
 	hotBuf     []byte // responses of this turn
 	hotHead    head
 	hotRequest HotRequest
-	behind     fifo // connections whose messages are inflated in slices
+	behind     fifo     // connections that have had their share, in turn
+	spares     [][]byte // for what they hold: readSize each
+	opened     int      // bytes of this turn that went through ciphers
 
 	// TLS and context takeover; owned by the loop's goroutine
-	greetings    int  // handshakes under way
-	maxGreetings int  // static after start
-	waiting      fifo // for a handshake to end
+	greetings    []*Conn       // handshakes under way, by coding.place
+	maxGreetings int           // static after start
+	waiting      fifo          // for a handshake to end
+	looked       time.Duration // for handshakes whose client keeps those waiting
 	plain        []byte
 	coded        []byte
 	packed       []byte
@@ -171,7 +179,7 @@ func (l *loop) run() {
 		n := l.poll()
 		l.base.turn = max(l.base.srv.since(), 1)
 		l.base.stats.turns.Add(1)
-		l.base.inflated = 0
+		l.base.inflated, l.opened = 0, 0
 		l.catchUpBehind()
 		for i := range n {
 			l.event(&l.events[i])
@@ -179,6 +187,7 @@ func (l *loop) run() {
 		l.takeMail()
 		l.wheel.advance(l.conns, l.base.turn, l.fire)
 		l.resumeAccepting()
+		l.greetNext()
 		for n := min(l.urgent.len(), urgent); n > 0; n-- {
 			l.attend(l.urgent.pop())
 		}
@@ -196,7 +205,7 @@ func (l *loop) run() {
 // call hands the processor over and takes it back, which costs more than a
 // message does.
 func (l *loop) poll() int {
-	if l.greetings > 0 {
+	if len(l.greetings) > 0 {
 		// A blocking call would take this processor along, and the handshakes with it,
 		// until the runtime's monitor notices.
 		runtime.Gosched()
@@ -232,6 +241,9 @@ func (l *loop) patience() int {
 	now := l.base.srv.since()
 	if at, ok := l.wheel.next(); ok {
 		d = min(d, at-now)
+	}
+	if l.waiting.len() > 0 {
+		d = min(d, stalledPause)
 	}
 	for _, a := range l.acceptors {
 		if a.resume > 0 {
@@ -322,7 +334,7 @@ func (l *loop) fanOut() {
 	}
 	for len(l.tasks) > 0 && l.ahead < tasksAhead {
 		l.asked = 0
-		if l.tasks[0](l.spentFn) {
+		if l.base.runTask(l.tasks[0], l.spentFn) {
 			l.tasks[0] = nil
 			l.tasks = l.tasks[1:]
 		}
@@ -411,7 +423,7 @@ func (l *loop) tell(f func(*mail)) bool {
 }
 
 // over: Shutdown was called, and nobody is left to wait for.
-func (l *loop) over() bool { return l.leaving && l.live == 0 && l.greetings == 0 }
+func (l *loop) over() bool { return l.leaving && l.live == 0 }
 
 // end frees the loop's descriptors.
 func (l *loop) end() {

@@ -12,13 +12,11 @@ type routine struct {
 	c       *Conn
 	srv     *Server
 	nc      net.Conn
-	drainFn func() // r.drain, bound once so that starting it costs no allocation
+	socket  *patient // underneath, or nc itself
+	drainFn func()   // r.drain, bound once so that starting it costs no allocation
 
 	// owned by the read goroutine
 	in inbound
-
-	// owned by the drain goroutine
-	until time.Duration // write deadline on the socket
 
 	// guarded by c.mu
 	writing bool          // the drain goroutine runs
@@ -31,7 +29,8 @@ type routine struct {
 var noDeadline time.Time
 
 func newRoutine(s *Server, nc net.Conn, secure bool) *routine {
-	r := &routine{srv: s, nc: nc}
+	r := &routine{srv: s}
+	r.nc, r.socket = patienceOf(nc)
 	r.drainFn = r.drain
 	r.c = &Conn{via: r, in: &r.in, remote: remoteOf(nc), secure: secure, state: upgrading}
 	return r
@@ -286,36 +285,20 @@ func (r *routine) writeCoded(batch [][]byte, from []source) error {
 	return r.write(append(batch[:0], *room))
 }
 
-// write writes a batch in one call where it can. The deadline is on 64 KiB, not
-// on the queue: a slow reader that does read is left alone.
+// write writes a batch in one call where it can.
 func (r *routine) write(batch [][]byte) error {
 	r.c.stats().writes.Add(1)
-	if len(batch) > 1 {
-		bufs := net.Buffers(append([][]byte(nil), batch...))
-		r.extendDeadline()
-		_, err := bufs.WriteTo(r.nc)
+	r.socket.wait.Store(int64(r.c.limits.WriteWait))
+	if len(batch) == 1 {
+		_, err := r.nc.Write(batch[0])
 		return err
 	}
-	for b := batch[0]; len(b) > 0; {
-		n := min(len(b), batchSize)
-		r.extendDeadline()
-		if _, err := r.nc.Write(b[:n]); err != nil {
-			return err
-		}
-		b = b[n:]
+	bufs := net.Buffers(append([][]byte(nil), batch...))
+	if r.nc == net.Conn(r.socket) {
+		return r.socket.writeAll(bufs)
 	}
-	return nil
-}
-
-// extendDeadline leaves the write at least WriteWait, at most half more. It is
-// not set anew for every write: that would cost a timer each.
-func (r *routine) extendDeadline() {
-	wait := r.c.limits.WriteWait
-	now := r.srv.since()
-	if r.until-now < wait {
-		r.until = now + wait + wait/2
-		_ = r.nc.SetWriteDeadline(r.srv.base.Add(r.until))
-	}
+	_, err := bufs.WriteTo(r.nc)
+	return err
 }
 
 // linger drops what the peer still sends until it closes, too, or the timer or

@@ -26,12 +26,15 @@ type inbound struct {
 	text      frame.TextCheck
 	message   []byte
 	inflater  *frame.Inflater // of a compressed message under way
-	behind    bool            // on a loop: held waits for a turn with time to inflate it
 
-	// On a loop: a request in pieces, or what arrived during a pause. Of a request,
-	// seen bytes were searched for the end of the head, need bytes make it whole
-	// (0: not known), and stalled ones wait for an earlier response to leave.
+	// On a loop: a request in pieces, or frames that wait, of which handled bytes
+	// were handled before. They wait for the end of a pause or, behind, for a turn
+	// with time for them. Of a request, seen bytes were searched for the end of the
+	// head, need bytes make it whole (0: not known), and stalled ones wait for an
+	// earlier response to leave.
 	held    []byte
+	handled int
+	behind  bool
 	seen    int
 	need    int
 	stalled bool
@@ -50,14 +53,15 @@ func (in *inbound) reset() {
 	in.stopInflating()
 	*in = inbound{control: in.control[:0], message: in.message[:0], held: in.held[:0]}
 	in.shrink()
+	if cap(in.held) > keepCap {
+		in.held = nil
+	}
 }
 
+// shrink keeps held: it may be what is being handled.
 func (in *inbound) shrink() {
 	if cap(in.message) > keepCap {
 		in.message = nil
-	}
-	if cap(in.held) > keepCap {
-		in.held = nil
 	}
 }
 
@@ -78,11 +82,18 @@ func violated(err error) failure {
 }
 
 // feed handles bytes that have arrived, in place. rest is what a pause keeps from
-// being handled. ok is false when the peer is done, by its close frame or by
-// breaking a rule.
+// being handled or, on a loop, the end of this connection's share of the turn: in
+// is behind then. ok is false when the peer is done, by its close frame or by
+// breaking a rule, and when its handler panicked.
 func (c *Conn) feed(in *inbound, p []byte) (rest []byte, ok bool) {
-	for len(p) > 0 {
+	defer c.contain(&ok)
+	until := time.Duration(0)
+	for frames := 0; len(p) > 0; frames++ {
 		if c.halted() {
+			return p, true
+		}
+		if frames&(fewFrames-1) == fewFrames-1 && c.via.home().enough(&until) {
+			in.behind = true
 			return p, true
 		}
 		n, bad := c.step(in, p)
@@ -282,6 +293,7 @@ func (in *inbound) window(small int) []byte {
 
 // windowFilled takes n bytes that were read into the window. ok as in feed.
 func (c *Conn) windowFilled(in *inbound, n int) (ok bool) {
+	defer c.contain(&ok)
 	at := len(in.message)
 	in.message = in.message[:at+n]
 	in.left -= int64(n)

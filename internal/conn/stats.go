@@ -21,6 +21,7 @@ type counters struct {
 	tlsDone      atomic.Uint64
 	tlsFailed    atomic.Uint64
 	tlsWaited    atomic.Uint64
+	tlsStalled   atomic.Uint64
 	opened       atomic.Int64
 
 	messagesIn  atomic.Uint64
@@ -34,6 +35,7 @@ type counters struct {
 	overflows  [4]atomic.Uint64
 	closes     [nClasses]atomic.Uint64
 	heartbeats atomic.Uint64
+	panics     atomic.Uint64
 
 	turns    atomic.Uint64
 	wakeups  atomic.Uint64
@@ -113,6 +115,7 @@ type Stats struct {
 	Overflows      Overflows
 	Closes         Closes
 	HeartbeatsLost uint64 // connections closed 1006 because a ping found nobody
+	Panics         uint64 // of a Handler, Config.Upgrade, Config.Hot or a Task
 
 	Turns    uint64 // of the event loops
 	Wakeups  uint64 // of these, after a sleep
@@ -124,6 +127,8 @@ type TLSStats struct {
 	Done   uint64
 	Failed uint64 // refused, given up by the client, or too slow
 	Waited uint64 // for their turn: see HeadLimits.Handshakes
+	// Of Failed: dropped because their client was silent while others waited.
+	Stalled uint64
 }
 
 // Refused are upgrades that got no 101, by reason.
@@ -178,6 +183,7 @@ func (c *counters) addTo(st *Stats) {
 	st.TLS.Done += c.tlsDone.Load()
 	st.TLS.Failed += c.tlsFailed.Load()
 	st.TLS.Waited += c.tlsWaited.Load()
+	st.TLS.Stalled += c.tlsStalled.Load()
 	st.MessagesIn += c.messagesIn.Load()
 	st.BytesIn += c.bytesIn.Load()
 	st.ControlsIn += c.controlsIn.Load()
@@ -196,12 +202,13 @@ func (c *counters) addTo(st *Stats) {
 		*to += c.closes[class].Load()
 	}
 	st.HeartbeatsLost += c.heartbeats.Load()
+	st.Panics += c.panics.Load()
 	st.Turns += c.turns.Load()
 	st.Wakeups += c.wakeups.Load()
 	st.Overruns += c.overruns.Load()
 }
 
-// ended tells the handler, once. Called by whoever reads the socket.
+// tell tells the handler, once. Called by whoever reads the socket.
 func (c *Conn) tell() {
 	if c.told || c.handler == nil {
 		return
@@ -213,5 +220,6 @@ func (c *Conn) tell() {
 	st := c.stats()
 	st.closes[classOf(end.code)].Add(1)
 	st.opened.Add(-1)
+	defer st.contained(c.srv(), "OnClose", nil)
 	c.handler.OnClose(c, end.code, end.reason)
 }

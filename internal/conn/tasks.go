@@ -29,11 +29,11 @@ func (s *Server) Post(shard int, t Task) {
 	s.tasks.queue = append(s.tasks.queue, t)
 	if !s.tasks.running {
 		s.tasks.running = true
-		go s.tasks.run()
+		go s.tasks.run(&s.here)
 	}
 }
 
-func (q *tasks) run() {
+func (q *tasks) run(h *home) {
 	for {
 		q.mu.Lock()
 		if len(q.queue) == 0 {
@@ -45,7 +45,7 @@ func (q *tasks) run() {
 		q.queue[0] = nil
 		q.queue = q.queue[1:]
 		q.mu.Unlock()
-		for !t(func() bool { return false }) {
+		for !h.runTask(t, func() bool { return false }) {
 		}
 	}
 }

@@ -1,10 +1,12 @@
 package conn
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -69,28 +71,37 @@ func wholeRecord(b []byte) bool {
 // greet begins a handshake, or has it wait for its turn. Head.Timeout bounds
 // both.
 func (l *loop) greet(c *Conn) {
-	t := c.coding
-	if l.greetings >= l.maxGreetings {
-		l.base.stats.tlsWaited.Add(1)
-		t.phase = tlsWaiting
-		l.waiting.push(c)
+	if len(l.greetings) < l.maxGreetings && l.waiting.len() == 0 {
+		l.beginGreeting(c)
 		return
 	}
-	l.greetings++
+	l.base.stats.tlsWaited.Add(1)
+	c.coding.phase = tlsWaiting
+	l.waiting.push(c)
+}
+
+func (l *loop) beginGreeting(c *Conn) {
+	t := c.coding
+	t.place = int32(len(l.greetings))
+	l.greetings = append(l.greetings, c)
 	fd, spilled := c.spot.fd, false
 	t.tls = newParkedTLS(l.base.srv.tls, func(b []byte) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.state == closed { // and fd perhaps somebody else's
+			return
+		}
 		if !spilled {
 			if b = writeSome(fd, b); len(b) == 0 {
 				return
 			}
 			spilled = true // from now on in the order of the queue
 		}
-		c.mu.Lock()
 		t.spill = append(t.spill, b...)
 		l.ready(c, prompt)
-		c.mu.Unlock()
 	})
 	t.tls.name(localAddr(int(fd)), net.TCPAddrFromAddrPort(c.remote))
+	t.tls.wire.greeting.began = l.base.turn
 	t.phase = tlsGreeted
 	t.full = !t.tls.push(t.hello)
 	t.hello = nil
@@ -99,6 +110,15 @@ func (l *loop) greet(c *Conn) {
 		err := tc.handshake()
 		l.tell(func(m *mail) { m.greeted = append(m.greeted, greeted{c, err}) })
 	}()
+}
+
+// endGreeting frees the place of a handshake.
+func (l *loop) endGreeting(c *Conn) {
+	last := len(l.greetings) - 1
+	l.greetings[c.coding.place] = l.greetings[last]
+	l.greetings[c.coding.place].coding.place = c.coding.place
+	l.greetings[last] = nil
+	l.greetings = l.greetings[:last]
 }
 
 // writeSome writes what the socket takes and returns the rest. A socket that
@@ -120,13 +140,10 @@ func writeSome(fd int32, b []byte) (rest []byte) {
 // onGreeted parks a connection whose handshake is over, or hands it over to HTTP/2.
 func (l *loop) onGreeted(g greeted) {
 	c, t := g.c, g.c.coding
-	l.greetings--
-	defer l.greetNext()
 	if c.spot.slot < 0 { // dropped meanwhile: see closeSocket
-		l.base.stats.tlsFailed.Add(1)
-		closeFD(int(c.spot.fd))
 		return
 	}
+	l.endGreeting(c)
 	if g.err != nil {
 		l.base.stats.tlsFailed.Add(1)
 		t.phase = tlsBroken
@@ -147,13 +164,38 @@ func (l *loop) onGreeted(g greeted) {
 	l.finish(c)
 }
 
-// greetNext gives handshakes that wait their turn.
+// stalledPause is between two looks for handshakes that are to make room.
+const stalledPause = 10 * time.Millisecond
+
+// greetNext gives handshakes that wait their turn, once each turn of the loop.
 func (l *loop) greetNext() {
-	for l.greetings < l.maxGreetings && l.waiting.len() > 0 {
+	if l.waiting.len() > 0 && len(l.greetings) >= l.maxGreetings && l.base.turn-l.looked >= stalledPause {
+		l.looked = l.base.turn
+		l.dropStalled()
+	}
+	for len(l.greetings) < l.maxGreetings && l.waiting.len() > 0 {
 		if c := l.waiting.pop(); c.spot.slot >= 0 {
-			l.greet(c)
+			l.beginGreeting(c)
 			l.settle(c)
 		}
+	}
+}
+
+// dropStalled ends handshakes whose client has kept those that wait waiting for
+// too long, the eldest first.
+func (l *loop) dropStalled() {
+	began := func(c *Conn) time.Duration { return c.coding.tls.wire.greeting.began }
+	then := l.base.turn - l.base.srv.head.grace()
+	var stalled []*Conn
+	for _, c := range l.greetings {
+		if began(c) <= then && c.coding.tls.stalled() {
+			stalled = append(stalled, c)
+		}
+	}
+	slices.SortFunc(stalled, func(a, b *Conn) int { return cmp.Compare(began(a), began(b)) })
+	for _, c := range stalled[:min(len(stalled), l.waiting.len())] {
+		l.base.stats.tlsStalled.Add(1)
+		l.drop(c)
 	}
 }
 
@@ -170,6 +212,7 @@ func (l *loop) openArrived(c *Conn, b []byte) {
 		return
 	}
 	t := c.coding
+	l.opened += len(b)
 	if l.plain == nil {
 		l.plain = make([]byte, 0, plainSize)
 	}
@@ -183,18 +226,30 @@ func (l *loop) openArrived(c *Conn, b []byte) {
 	if len(plain) > 0 {
 		l.arrived(c, plain)
 	}
-	if err == nil {
+	if err != nil {
+		l.finish(c) // the answers to what came before, or the alert
+		l.cipherOver(c)
+	}
+}
+
+// cipherOver ends a connection whose TLS is over, as soon as what came before
+// that was handled.
+func (l *loop) cipherOver(c *Conn) {
+	t := c.coding
+	if c.spot.slot < 0 || !t.over() || c.in != nil && (c.in.behind || c.halted() && len(c.in.held) > 0) {
 		return
 	}
-	l.finish(c) // the answers to what came before, or the alert
-	if !errors.Is(err, io.EOF) || !l.outlives(c) {
+	if !errors.Is(t.tls.err, io.EOF) || !l.outlives(c) {
 		l.drop(c)
 	}
 }
 
+// over: the peer's direction of a parked connection ended.
+func (t *coding) over() bool { return t.phase == tlsIsParked && t.tls.err != nil }
+
 // unwilling: TLS wants no more bytes for now.
 func (t *coding) unwilling(stuck bool) bool {
-	return t.full || t.phase == tlsWaiting || t.answers && stuck
+	return t.full || t.phase == tlsWaiting || t.answers && stuck || t.over()
 }
 
 // handOver gives a parked connection to the http.Server: rest is ciphertext that
@@ -208,7 +263,7 @@ func (l *loop) handOver(c *Conn, rest, unread []byte) {
 	l.base.stats.web.Add(1)
 	h2 := t.tls.protocol() == "h2"
 	nc := l.emigrate(c)
-	tc := t.tls.release(nc, rest)
+	tc := t.tls.release(&patient{Conn: nc}, rest)
 	go func() {
 		if err := writeAll(nc, spill, s.head.Timeout); err != nil {
 			nc.Close()
@@ -250,19 +305,18 @@ func (l *loop) closeSocket(c *Conn) {
 	}
 	clean := len(t.spill) == 0 && !c.stuck
 	t.spill = nil
+	if t.phase == tlsGreeted {
+		c.state = closed // the handshake, which may be under way for long, writes no more
+	}
 	c.mu.Unlock()
-	switch t.phase {
-	case tlsGreeted:
-		// The handshake may be writing to it. The number must not become another
-		// connection's before that is over: onGreeted closes it.
-		_ = unix.EpollCtl(l.ep, unix.EPOLL_CTL_DEL, fd, nil)
-		_ = unix.Shutdown(fd, unix.SHUT_RDWR)
+	switch {
+	case t.phase == tlsGreeted:
+		l.base.stats.tlsFailed.Add(1)
+		l.endGreeting(c)
 		t.tls.abandon(net.ErrClosed)
-		return
-	case tlsIsParked:
-		if clean && !t.tls.closed {
-			_ = writeSome(c.spot.fd, t.tls.closeNotify(l.coded[:0]))
-		}
+		t.tls.interrupt()
+	case t.phase == tlsIsParked && clean && !t.tls.closed:
+		_ = writeSome(c.spot.fd, t.tls.closeNotify(l.coded[:0]))
 	}
 	closeFD(fd)
 }

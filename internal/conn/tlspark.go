@@ -1,6 +1,7 @@
 package conn
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -77,7 +78,12 @@ func (p *parkedTLS) name(local, remote net.Addr) {
 // handshake runs the handshake to its end. Call it once, on a goroutine of its
 // own; whatever it returns is final, and a fatal alert has been sent. On nil the
 // connection may be parked or released.
-func (p *parkedTLS) handshake() error { return p.tc.Handshake() }
+func (p *parkedTLS) handshake() error {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	p.wire.greeting.interruptible(cancel)
+	return p.tc.HandshakeContext(ctx)
+}
 
 // push gives the handshake what arrived; b may be used again on return. false
 // asks to read no more until the handshake is over: a flood, or early data of
@@ -94,9 +100,18 @@ func (p *parkedTLS) push(b []byte) (more bool) { return p.wire.greeting.push(b) 
 // io.EOF when the peer ended, or a time-out.
 func (p *parkedTLS) abandon(err error) { p.wire.greeting.abandon(err) }
 
+// interrupt ends ClientHelloInfo.Context: nobody waits any more for a callback of
+// the tls.Config that takes its time.
+func (p *parkedTLS) interrupt() { p.wire.greeting.interrupt() }
+
+// stalled: the handshake waits for its client.
+func (p *parkedTLS) stalled() bool { return p.wire.greeting.stalled() }
+
 // park ends the greeting. rest is what arrived behind the peer's last handshake
 // message; it goes into the first open, or into release.
-func (p *parkedTLS) park() (rest []byte) { return p.wire.park() }
+func (p *parkedTLS) park() (rest []byte) {
+	return p.wire.park()
+}
 
 // protocol is the protocol ALPN chose, or "" (RFC 7301).
 func (p *parkedTLS) protocol() string { return p.tc.ConnectionState().NegotiatedProtocol }

@@ -224,8 +224,20 @@ type tlsGreeting struct {
 	mu      sync.Mutex
 	arrived sync.Cond
 	// guarded by mu
-	in  []byte
-	err error // nothing will arrive behind in
+	in   []byte
+	err  error // nothing will arrive behind in
+	idle bool  // read waits
+
+	cancel      func() // of the handshake's context
+	interrupted bool
+
+	began time.Duration // owned by whoever pushes
+}
+
+func (g *tlsGreeting) stalled() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.idle && len(g.in) == 0 && g.err == nil
 }
 
 func (g *tlsGreeting) push(b []byte) (more bool) {
@@ -245,6 +257,22 @@ func (g *tlsGreeting) abandon(err error) {
 	g.arrived.Signal()
 }
 
+func (g *tlsGreeting) interrupt() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.interrupted = true; g.cancel != nil {
+		g.cancel()
+	}
+}
+
+func (g *tlsGreeting) interruptible(cancel func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.cancel = cancel; g.interrupted {
+		cancel()
+	}
+}
+
 // read waits for something to arrive.
 func (g *tlsGreeting) read(w *tlsWire, b []byte) (int, error) {
 	g.mu.Lock()
@@ -254,7 +282,9 @@ func (g *tlsGreeting) read(w *tlsWire, b []byte) (int, error) {
 			if g.err != nil {
 				return 0, g.err
 			}
+			g.idle = true
 			g.arrived.Wait()
+			g.idle = false
 		}
 		n, used := w.take(b, g.in)
 		if g.in = g.in[used:]; len(g.in) == 0 {

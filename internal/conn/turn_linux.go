@@ -20,11 +20,15 @@ const flushSize = 256 << 10
 // readable takes what has arrived on a socket. hup: the peer reset it, or both
 // sides have ended it.
 func (l *loop) readable(c *Conn, hup bool) {
-	if c.halted() && !hup {
+	if c.halted() && !hup || c.in != nil && c.in.behind {
 		l.watch(c)
 		return
 	}
-	n, errno := readNow(c.spot.fd, l.buf)
+	size := readSize
+	if l.behind.len() >= crowd || l.opened >= openSlice {
+		size = chunkSize
+	}
+	n, errno := readNow(c.spot.fd, l.buf[:size])
 	switch {
 	case errno == unix.EAGAIN:
 		return
@@ -102,62 +106,6 @@ func (l *loop) outlives(c *Conn) bool {
 	return yes
 }
 
-// framesArrived feeds the protocol. What is left partial is kept.
-func (l *loop) framesArrived(c *Conn, p []byte) {
-	in := c.in
-	if in == nil {
-		in = l.scratch
-	}
-	if len(in.held) > 0 { // paused since: in order
-		in.held = append(in.held, p...)
-		l.keepInbound(c, in)
-		return
-	}
-	rest, ok := c.feed(in, p)
-	if !ok {
-		l.keepInbound(c, nil)
-		c.tell()
-		return
-	}
-	if len(rest) > 0 {
-		in.held = append(in.held, rest...)
-		if in.behind {
-			l.behind.push(c)
-		}
-	}
-	l.keepInbound(c, in)
-}
-
-// keepInbound makes in the state between two reads, or forgets it when nothing
-// is partial.
-func (l *loop) keepInbound(c *Conn, in *inbound) {
-	if in != nil && !in.whole() {
-		if in == l.scratch {
-			l.scratch = l.spareInbound()
-		}
-		c.in = in
-		return
-	}
-	if had := c.in; had != nil {
-		c.in = nil
-		had.reset()
-		if len(l.inbounds) < 64 {
-			l.inbounds = append(l.inbounds, had)
-		}
-	} else {
-		l.scratch.reset()
-	}
-}
-
-func (l *loop) spareInbound() *inbound {
-	if n := len(l.inbounds); n > 0 {
-		in := l.inbounds[n-1]
-		l.inbounds = l.inbounds[:n-1]
-		return in
-	}
-	return &inbound{}
-}
-
 // linger counts what is dropped of a peer that is done: see close.go.
 func (l *loop) linger(c *Conn, n int) {
 	c.mu.Lock()
@@ -178,6 +126,9 @@ func (l *loop) attend(c *Conn) {
 	}
 	c.posted.Store(uint32(prompt))
 	l.finish(c)
+	if c.secure {
+		l.cipherOver(c)
+	}
 }
 
 // finish writes what is due on a connection, handles what it held back, and sees
@@ -193,32 +144,6 @@ func (l *loop) finish(c *Conn) {
 			l.settle(c)
 			return
 		}
-	}
-}
-
-// catchUp feeds what arrived before the 101, or what a pause held back. false:
-// there was nothing.
-func (l *loop) catchUp(c *Conn) bool {
-	c.mu.Lock()
-	st, early := c.state, c.takeEarly()
-	c.mu.Unlock()
-	switch in := c.in; {
-	case st == young && in != nil && in.stalled && !c.stuck:
-		c.posted.Store(uint32(prompt))
-		l.requests(c, in, in.held)
-		return true
-	case st == open && len(early) > 0:
-		c.posted.Store(uint32(prompt))
-		l.framesArrived(c, early)
-		return true
-	case st != open && st != closing, in == nil, len(in.held) == 0, in.behind, c.halted():
-		return false
-	default:
-		c.posted.Store(uint32(prompt))
-		p := in.held
-		in.held = nil
-		l.framesArrived(c, p)
-		return true
 	}
 }
 
@@ -349,7 +274,7 @@ func (l *loop) blocked(c *Conn, o *outbound) {
 func (c *Conn) wakeAt() time.Duration {
 	at := c.due
 	if c.out != nil && c.out.blocked {
-		if stuck := c.out.moved + c.writeWait(); at == 0 || stuck < at {
+		if stuck := after(c.out.moved, c.writeWait()); at == 0 || stuck < at {
 			at = stuck
 		}
 	}
@@ -369,7 +294,7 @@ func (l *loop) fired(c *Conn) {
 	now := l.base.turn
 	c.mu.Lock()
 	lost := c.state == young && c.due != 0 && c.due <= now
-	if o := c.out; !lost && o != nil && o.blocked && o.moved+c.writeWait() <= now {
+	if o := c.out; !lost && o != nil && o.blocked && after(o.moved, c.writeWait()) <= now {
 		// A peer that reads slowly frees the socket's buffer in large steps only: look
 		// at what it acknowledged.
 		if n := unsent(c.spot.fd); n < o.unsent {

@@ -91,14 +91,14 @@ func (u *Upgrade) Detach(f func()) {
 	u.detached = true
 	u.c.mu.Unlock()
 	go func() {
-		f()
+		u.decideSafely(f)
 		u.unanswered()
 	}()
 }
 
 // decide asks Config.Upgrade.
 func (u *Upgrade) decide() {
-	u.c.srv().cfg.Upgrade(u)
+	u.decideSafely(func() { u.c.srv().cfg.Upgrade(u) })
 	u.c.mu.Lock()
 	detached := u.detached
 	u.c.mu.Unlock()

@@ -1,6 +1,7 @@
 package conn
 
 import (
+	"math"
 	"math/bits"
 	"time"
 )
@@ -36,7 +37,9 @@ type wheel struct {
 	heads [wheelLevels * wheelSlots]int32
 }
 
-func tickOf(t time.Duration) uint32 { return uint32((t + tick - 1) / tick) }
+// tickOf is the first tick not before t, which is positive: 6.8 years from now at
+// most, where the wheel looks again.
+func tickOf(t time.Duration) uint32 { return uint32(min((t-1)/tick+1, math.MaxUint32)) }
 
 // set makes c fire at time t or up to a tick later, unless it fires before that
 // anyway.
