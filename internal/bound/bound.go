@@ -2,9 +2,11 @@
 // on items and on bytes, and a full one answers with a [Verdict] whose name is
 // also the metric label of what happens next.
 //
+// [Rate] is the same for time: how often something may happen.
+//
 // [Budget] is the counting alone, for owners that keep their own storage; a
 // [Queue] is a first-in first-out list on top of it. [Policy] names what an owner
-// does about a verdict that is not Accepted. Nothing here locks: it all belongs
+// does about a verdict that is not Accepted. Nothing of these locks: they all belong
 // to a struct that has a mutex or a single owning goroutine. A queue holds no
 // memory while empty, since most queues are empty most of the time.
 package bound
