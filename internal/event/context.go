@@ -8,7 +8,11 @@ import (
 )
 
 // Context looks up a $context variable of an event (Developer Guide, mapping
-// template reference for WebSocket APIs).
+// template reference and logging variables for WebSocket APIs). ok is false for a
+// name that is none, and for one without a value here.
+//
+// $context.authorizer.x is the property x of what the authorizer said, and if there
+// is none, what is known about the authorizer's run.
 func Context(c *Connection, call *Call, eventType, path string) (value string, ok bool) {
 	switch path {
 	case "connectionId":
@@ -35,24 +39,70 @@ func Context(c *Connection, call *Call, eventType, path string) (value string, o
 		return string(AppendTime(nil, call.At)), true
 	case "requestTimeEpoch":
 		return strconv.FormatInt(call.At.UnixMilli(), 10), true
-	case "identity.sourceIp":
-		return c.SourceIP, true
-	case "identity.userAgent":
-		return c.UserAgent, c.UserAgent != ""
+	}
+	if name, ok := strings.CutPrefix(path, "identity."); ok {
+		return c.identity(name)
 	}
 	if name, ok := strings.CutPrefix(path, "authorizer."); ok && c.Authorizer != nil {
-		v := authorizerValue(c.Authorizer, name)
-		return v.String(), v.Exists()
+		if v := authorizerValue(c.Authorizer, name); v.Exists() {
+			return v.String(), true
+		}
+	}
+	if call.Outcome == nil {
+		return "", false
+	}
+	return call.Outcome.variable(path)
+}
+
+// identity looks up $context.identity.name.
+func (c *Connection) identity(name string) (string, bool) {
+	switch name {
+	case "sourceIp":
+		return c.SourceIP, true
+	case "userAgent":
+		return text(c.UserAgent)
+	}
+	id := c.Identity
+	if id == nil {
+		return "", false
+	}
+	switch name {
+	case "accountId":
+		return text(id.AccountID)
+	case "apiKey":
+		return text(id.APIKey)
+	case "apiKeyId":
+		return text(id.APIKeyID)
+	case "accessKey":
+		return text(id.AccessKey)
+	case "caller":
+		return text(id.Caller)
+	case "principalOrgId":
+		return text(id.PrincipalOrgID)
+	case "user":
+		return text(id.User)
+	case "userArn":
+		return text(id.UserARN)
 	}
 	return "", false
 }
 
-// IsContext reports whether $context has such a variable.
+// IsContext reports whether $context has such a variable, be it one that never has a
+// value here (Cognito identities, WAF).
 func IsContext(path string) bool {
+	switch path {
+	case "identity.cognitoAuthenticationProvider", "identity.cognitoAuthenticationType", "identity.cognitoIdentityId",
+		"identity.cognitoIdentityPoolId", "waf.error", "waf.latency", "waf.status":
+		return true
+	}
 	if name, ok := strings.CutPrefix(path, "authorizer."); ok {
 		return name != ""
 	}
-	_, ok := Context(&Connection{UserAgent: "x"}, &Call{MessageID: "x"}, TypeMessage, path)
+	phase := Phase{Status: 1, BackendStatus: 1, RequestID: "x", Error: "x"}
+	everything := Call{MessageID: "x", Outcome: &Outcome{Status: 1, Error: Failure{"x", "x", "x"},
+		Integration: phase, Authorizer: phase, Authorize: phase, Authenticate: phase}}
+	somebody := Connection{UserAgent: "x", Identity: &Identity{"x", "x", "x", "x", "x", "x", "x", "x"}}
+	_, ok := Context(&somebody, &everything, TypeMessage, path)
 	return ok
 }
 

@@ -1,6 +1,8 @@
 // Package event writes the exact JSON that API Gateway WebSocket APIs hand to
 // Lambda functions: CONNECT, MESSAGE and DISCONNECT proxy events (Developer
-// Guide, "Set up a WebSocket API integration request", 2024 samples).
+// Guide, "Set up a WebSocket API integration request", 2024 samples), and what a
+// Lambda authorizer is asked ("Control access to WebSocket APIs with Lambda REQUEST
+// authorizers"). It also knows every $context variable.
 //
 // Events are written by hand, in AWS's key order, into a caller's buffer: the
 // MESSAGE event is on the path of every message, and encoding/json costs ten
@@ -13,6 +15,7 @@
 package event
 
 import (
+	"encoding/base64"
 	"strconv"
 	"time"
 )
@@ -28,8 +31,25 @@ type Connection struct {
 	UserAgent string
 	// ConnectedAt is when the handshake started, in Unix milliseconds.
 	ConnectedAt int64
-	// Authorizer is the authorizer's context as a JSON object; nil without one.
+	// Authorizer is the authorizer's context as a JSON object ([AppendGrant] makes it);
+	// nil without one.
 	Authorizer []byte
+	// Identity is the caller that signed the handshake, or its API key; nil: nobody.
+	Identity *Identity
+}
+
+// Identity is who a client is to AWS. An empty member is left out of events. Which
+// of them AWS shows on WebSocket APIs is not documented; these are the ones its
+// events have a place for (unconfirmed).
+type Identity struct {
+	PrincipalOrgID string
+	UserARN        string // "arn:aws:iam::111122223333:user/ann"
+	AccountID      string
+	Caller         string // the caller's unique id, "AIDA…"
+	AccessKey      string // access key id
+	User           string // the same as Caller
+	APIKey         string // its value
+	APIKeyID       string
 }
 
 // Call is what is constant for one event.
@@ -41,6 +61,8 @@ type Call struct {
 	// StageVariables is the stage's variables as a JSON object ([StageVariables]);
 	// nil when it has none.
 	StageVariables []byte
+	// Outcome is what came of it so far, for $context variables; nil: nothing yet.
+	Outcome *Outcome
 }
 
 // Handshake is what only a CONNECT event shows.
@@ -76,12 +98,25 @@ func AppendConnect(dst []byte, c *Connection, call *Call, h *Handshake) []byte {
 
 // AppendMessage appends a MESSAGE event; body is the message's text.
 func AppendMessage(dst []byte, c *Connection, call *Call, body []byte) []byte {
+	dst = appendMessageHead(dst, c, call)
+	dst = AppendString(dst, body)
+	return append(dst, `,"isBase64Encoded":false}`...)
+}
+
+// AppendBinaryMessage appends the MESSAGE event of a binary message, with its bytes in
+// base64. AWS has no such event: it refuses binary messages. The shape is that of its
+// other proxy events with isBase64Encoded.
+func AppendBinaryMessage(dst []byte, c *Connection, call *Call, body []byte) []byte {
+	dst = append(appendMessageHead(dst, c, call), '"')
+	dst = base64.StdEncoding.AppendEncode(dst, body)
+	return append(dst, `","isBase64Encoded":true}`...)
+}
+
+func appendMessageHead(dst []byte, c *Connection, call *Call) []byte {
 	dst = append(dst, '{')
 	dst = appendStageVariables(dst, call)
 	dst = appendHead(dst, c, call, TypeMessage)
-	dst = append(dst, `,"body":`...)
-	dst = AppendString(dst, body)
-	return append(dst, `,"isBase64Encoded":false}`...)
+	return append(dst, `,"body":`...)
 }
 
 // AppendDisconnect appends the $disconnect event. The four header keys, three of
@@ -143,6 +178,44 @@ func appendHead(dst []byte, c *Connection, call *Call, eventType string) []byte 
 	return appendTail(dst, c, call)
 }
 
+// appendIdentity writes the members in the order in which the 2019 shape, with all
+// of them, had them.
+func appendIdentity(dst []byte, c *Connection) []byte {
+	dst = append(dst, `,"identity":{`...)
+	if id := c.Identity; id != nil {
+		dst = appendMember(dst, "principalOrgId", id.PrincipalOrgID)
+		dst = appendMember(dst, "userArn", id.UserARN)
+	}
+	dst = appendMember(dst, "userAgent", c.UserAgent)
+	if id := c.Identity; id != nil {
+		dst = appendMember(dst, "accountId", id.AccountID)
+		dst = appendMember(dst, "caller", id.Caller)
+	}
+	dst = append(dst, `"sourceIp":`...)
+	dst = AppendString(dst, c.SourceIP)
+	if id := c.Identity; id != nil {
+		dst = append(dst, ',')
+		dst = appendMember(dst, "accessKey", id.AccessKey)
+		dst = appendMember(dst, "user", id.User)
+		dst = appendMember(dst, "apiKey", id.APIKey)
+		dst = appendMember(dst, "apiKeyId", id.APIKeyID)
+		dst = dst[:len(dst)-1] // the last comma, be it the one before accessKey
+	}
+	return append(dst, '}')
+}
+
+// appendMember appends a member and a comma; nothing when it has no value.
+func appendMember(dst []byte, name, value string) []byte {
+	if value == "" {
+		return dst
+	}
+	dst = append(dst, '"')
+	dst = append(dst, name...)
+	dst = append(dst, '"', ':')
+	dst = AppendString(dst, value)
+	return append(dst, ',')
+}
+
 func appendMiddle(dst []byte, call *Call, eventType string) []byte {
 	dst = append(dst, `,"eventType":"`...)
 	dst = append(dst, eventType...)
@@ -160,15 +233,8 @@ func appendTail(dst []byte, c *Connection, call *Call) []byte {
 	dst = strconv.AppendInt(dst, c.ConnectedAt, 10)
 	dst = append(dst, `,"requestTimeEpoch":`...)
 	dst = strconv.AppendInt(dst, call.At.UnixMilli(), 10)
-	dst = append(dst, `,"identity":{`...)
-	if c.UserAgent != "" {
-		dst = append(dst, `"userAgent":`...)
-		dst = AppendString(dst, c.UserAgent)
-		dst = append(dst, ',')
-	}
-	dst = append(dst, `"sourceIp":`...)
-	dst = AppendString(dst, c.SourceIP)
-	dst = append(dst, `},"requestId":`...)
+	dst = appendIdentity(dst, c)
+	dst = append(dst, `,"requestId":`...)
 	dst = AppendString(dst, call.RequestID)
 	dst = append(dst, `,"domainName":`...)
 	dst = AppendString(dst, c.DomainName)

@@ -61,7 +61,22 @@ var canonical = map[string]string{
 // listener too: public authorizers decide on X-Forwarded-Proto being "https".
 // Names are sorted without regard to case, as in AWS's samples.
 func Headers(c *Connection, h *Handshake) List {
-	out := make(List, 0, len(h.Headers)+5)
+	out := received(c, h)
+	out.sort()
+	return out
+}
+
+// AuthorizerHeaders returns the headers of an authorizer's event: those of the CONNECT
+// event, and the three that make a request an upgrade, spelled as in AWS's sample.
+func AuthorizerHeaders(c *Connection, h *Handshake) List {
+	out := received(c, h)
+	out = append(out, Values{"Connection", []string{"upgrade"}}, Values{"content-length", []string{"0"}}, Values{"Upgrade", []string{"websocket"}})
+	out.sort()
+	return out
+}
+
+func received(c *Connection, h *Handshake) List {
+	out := make(List, 0, len(h.Headers)+8)
 	for _, f := range h.Headers {
 		switch {
 		case strings.EqualFold(f.Name, "Connection"), strings.EqualFold(f.Name, "Upgrade"),
@@ -81,10 +96,13 @@ func Headers(c *Connection, h *Handshake) List {
 	if trace := out.Get("X-Amzn-Trace-Id"); len(trace) == 0 || !strings.HasPrefix(trace[0], "Root=1-") {
 		out = out.set("X-Amzn-Trace-Id", h.TraceID)
 	}
-	slices.SortStableFunc(out, func(a, b Values) int {
+	return out
+}
+
+func (l List) sort() {
+	slices.SortStableFunc(l, func(a, b Values) int {
 		return strings.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name))
 	})
-	return out
 }
 
 func (l List) add(name, value string) List {

@@ -37,7 +37,11 @@ func (x *Executor) function(ctx context.Context, r *Request) (Response, error) {
 		in.MustRun = true
 		in.Payload = event.AppendDisconnect(in.Payload, r.Conn, &r.Call, r.Code, r.Reason)
 	default:
-		in.Payload = event.AppendMessage(in.Payload, r.Conn, &r.Call, r.Body)
+		if r.Binary {
+			in.Payload = event.AppendBinaryMessage(in.Payload, r.Conn, &r.Call, r.Body)
+		} else {
+			in.Payload = event.AppendMessage(in.Payload, r.Conn, &r.Call, r.Body)
+		}
 	}
 	res, err := x.functions.Invoke(ctx, in)
 	if err != nil {
@@ -47,7 +51,7 @@ func (x *Executor) function(ctx context.Context, r *Request) (Response, error) {
 	if res.FunctionError != "" {
 		return Response{}, fault.New(fault.Upstream, "function %s failed: %s", short, functionError(&res))
 	}
-	resp, err := parseResult(res.Payload, r.Type == event.TypeConnect, r.TwoWay && r.Type == event.TypeMessage)
+	resp, err := parseResult(res.Payload, r.Type == event.TypeConnect, r.TwoWay && r.Type == event.TypeMessage, x.bytes)
 	if err != nil {
 		return Response{}, fault.New(fault.Upstream, "function %s returned %v", short, err)
 	}
@@ -87,11 +91,12 @@ type malformed string
 func (m malformed) Error() string { return string(m) }
 
 // parseResult reads a proxy result (§3.1 of the reference). connect demands a
-// status; wantBody says whether a body will be used.
+// status; wantBody says whether a body will be used, bytes whether base64 may stand for
+// a binary message.
 //
 // A null or undefined result is what a handler gives that answers later, or not
 // at all: no effect on a message, but no 2xx for a handshake either.
-func parseResult(payload []byte, connect, wantBody bool) (Response, error) {
+func parseResult(payload []byte, connect, wantBody, bytes bool) (Response, error) {
 	var resp Response
 	text := strings.TrimSpace(string(payload))
 	if text == "" || text == "null" {
@@ -130,7 +135,8 @@ func parseResult(payload []byte, connect, wantBody bool) (Response, error) {
 	case !wantBody || body.Type == gjson.Null:
 		return resp, nil
 	}
-	resp.Body, err = bodyText(body, encoded.Bool())
+	resp.Binary = bytes && encoded.Bool()
+	resp.Body, err = bodyOf(body, encoded.Bool(), resp.Binary)
 	return resp, err
 }
 
@@ -165,9 +171,9 @@ func protocol(member string, headers gjson.Result, resp *Response) error {
 	return nil
 }
 
-// bodyText is a body as the text of a frame. isBase64Encoded is decoded and must
-// give UTF-8, because there are no binary frames (Appendix B, B9).
-func bodyText(body gjson.Result, encoded bool) ([]byte, error) {
+// bodyOf is a body as it leaves in a frame. isBase64Encoded is decoded and must give
+// UTF-8 where there are no binary frames (Appendix B, B9).
+func bodyOf(body gjson.Result, encoded, binary bool) ([]byte, error) {
 	text := body.String()
 	if body.Type != gjson.String {
 		text = body.Raw // numbers and booleans as the function wrote them
@@ -179,7 +185,7 @@ func bodyText(body gjson.Result, encoded bool) ([]byte, error) {
 	switch {
 	case err != nil:
 		return nil, malformed("isBase64Encoded with a body that is not base64")
-	case !utf8.Valid(raw):
+	case !binary && !utf8.Valid(raw):
 		return nil, malformed("isBase64Encoded with a body that is not UTF-8 text: WebSocket APIs send text only")
 	}
 	return raw, nil

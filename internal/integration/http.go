@@ -7,11 +7,13 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/livegate/livegate/internal/event"
 	"github.com/livegate/livegate/internal/fault"
+	"github.com/livegate/livegate/internal/selection"
 )
 
 // backend runs an HTTP_PROXY integration (§4.3 of the reference).
@@ -21,96 +23,126 @@ import (
 // empty headers of the Lambda event. It is never told the connection id: map
 // integration.request.header.connectionId = context.connectionId.
 func (x *Executor) backend(ctx context.Context, r *Request) (Response, error) {
-	req, err := r.httpRequest(ctx)
+	p := r.Plan
+	body, err := p.convert(r.Body)
 	if err != nil {
 		return Response{}, err
 	}
-	if r.Queued != nil {
-		// Requests to a back end run side by side, as on AWS; their order there is
-		// the back end's affair.
-		r.Queued()
+	rep, err := x.exchange(ctx, r, r.vars(), body, r.replies())
+	if err != nil {
+		return Response{}, err
 	}
+	resp := Response{Status: rep.status, Protocol: rep.header.Get("Sec-WebSocket-Protocol")}
+	if r.replies() {
+		resp.Body = rep.body
+		err = x.sendable(p, &resp)
+	}
+	return resp, err
+}
+
+// replies reports whether the answer's body goes to the client.
+func (r *Request) replies() bool { return r.TwoWay && r.Type == event.TypeMessage }
+
+// convert makes bytes of a base64 payload where the integration asks for it.
+func (p *Plan) convert(payload []byte) ([]byte, error) {
+	if !p.binary || len(payload) == 0 {
+		return payload, nil
+	}
+	raw, err := base64.StdEncoding.DecodeString(string(payload))
+	if err != nil {
+		return nil, fault.New(fault.Internal, "integration %s: CONVERT_TO_BINARY, but the message is not base64", p.name)
+	}
+	return raw, nil
+}
+
+// sendable checks that an answer can be sent: text, unless bytes are allowed.
+func (x *Executor) sendable(p *Plan, resp *Response) error {
+	switch {
+	case utf8.Valid(resp.Body):
+		return nil
+	case x.bytes:
+		resp.Binary = true
+		return nil
+	}
+	return fault.New(fault.Upstream, "integration %s answered bytes that are not UTF-8 text; WebSocket APIs send text only", p.name)
+}
+
+// reply is what a back end answered.
+type reply struct {
+	status   int
+	header   http.Header
+	body     []byte // at most MaxResponse bytes; nil when larger and not wanted
+	selector string // what integration responses are chosen by
+	failed   string // why the back end says it failed, "" when it did not
+}
+
+// exchange sends one request to an HTTP back end. wanted says whether the answer's
+// body is used; without, one that is too large is left unread.
+func (x *Executor) exchange(ctx context.Context, r *Request, vars *selection.Vars, body []byte, wanted bool) (*reply, error) {
+	req, err := r.httpRequest(ctx, vars, body)
+	if err != nil {
+		return nil, err
+	}
+	r.queued()
 	res, err := x.http.Do(req)
 	if err != nil {
-		return Response{}, fault.New(fault.Upstream, "integration %s: %v", r.Plan.name, err)
+		return nil, fault.New(fault.Upstream, "integration %s: %v", r.Plan.name, err)
 	}
+	return r.read(res, req.URL.Redacted(), wanted)
+}
+
+// queued says that the call is under way. Requests to a back end run side by side,
+// as on AWS; their order there is the back end's affair.
+func (r *Request) queued() {
+	if r.Queued != nil {
+		r.Queued()
+	}
+}
+
+// read takes in an answer, so that its connection can be used again.
+func (r *Request) read(res *http.Response, from string, wanted bool) (*reply, error) {
 	defer res.Body.Close()
-	resp := Response{Status: res.StatusCode, Protocol: res.Header.Get("Sec-WebSocket-Protocol")}
-	if !r.TwoWay || r.Type != event.TypeMessage {
-		// Read what is there anyway, so that the connection can be used again.
-		_, err = io.Copy(io.Discard, io.LimitReader(res.Body, MaxResponse))
-		return resp, wrapRead(r, err)
-	}
 	body, err := io.ReadAll(io.LimitReader(res.Body, MaxResponse+1))
 	switch {
 	case err != nil:
-		return resp, wrapRead(r, err)
+		return nil, fault.New(fault.Upstream, "integration %s: reading the answer: %v", r.Plan.name, err)
+	case len(body) > MaxResponse && wanted:
+		return nil, fault.New(fault.Upstream, "integration %s: %s answered more than %d bytes, the limit of a message", r.Plan.name, from, MaxResponse)
 	case len(body) > MaxResponse:
-		return resp, fault.New(fault.Upstream, "integration %s: %s answered more than %d bytes, the limit of a message", r.Plan.name, req.URL.Redacted(), MaxResponse)
-	case !utf8.Valid(body):
-		return resp, fault.New(fault.Upstream, "integration %s: %s answered bytes that are not UTF-8 text; WebSocket APIs send text only", r.Plan.name, req.URL.Redacted())
+		body = nil
 	}
-	resp.Body = body
-	return resp, nil
+	return &reply{status: res.StatusCode, header: res.Header, body: body}, nil
 }
 
-func wrapRead(r *Request, err error) error {
-	if err == nil {
-		return nil
-	}
-	return fault.New(fault.Upstream, "integration %s: reading the answer: %v", r.Plan.name, err)
-}
-
-func (r *Request) httpRequest(ctx context.Context) (*http.Request, error) {
+func (r *Request) httpRequest(ctx context.Context, vars *selection.Vars, body []byte) (*http.Request, error) {
 	p := r.Plan
-	vars := r.vars()
 	target, err := p.target.expand(r.StageVariables, r.Conn.Stage)
 	if err != nil {
 		return nil, err
 	}
-	query := url.Values{}
-	header := r.gatewayHeader()
-	for _, m := range p.mappings {
-		value, found := m.source.Value(vars)
-		if !found {
-			continue
-		}
-		switch m.place {
-		case "path":
-			target = strings.ReplaceAll(target, "{"+m.name+"}", url.PathEscape(value))
-		case "querystring":
-			query.Add(m.name, value)
-		default:
-			// Refused, never repaired: what is cut out of a header splits a request.
-			if strings.ContainsAny(value, "\r\n\x00") {
-				return nil, fault.New(fault.Upstream, "integration %s: the value mapped to header %s holds a line break", p.name, m.name)
-			}
-			header.Del(m.name)
-			header[m.name] = []string{value} // spelled as the template does
-		}
+	out := &outgoing{target: target, query: url.Values{}, header: r.gatewayHeader()}
+	if err := p.parameters.apply(p, out, vars); err != nil {
+		return nil, err
 	}
 	if !p.target.fixed() {
-		if err := checkURL(target); err != nil {
+		if err := checkURL(out.target); err != nil {
 			return nil, err
 		}
 	}
-	body := r.Body
-	if p.decode && len(body) > 0 {
-		if body, err = base64.StdEncoding.DecodeString(string(body)); err != nil {
-			return nil, fault.New(fault.Internal, "integration %s: CONVERT_TO_BINARY, but the message is not base64", p.name)
-		}
-	}
-	req, err := http.NewRequestWithContext(ctx, p.method, target, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, p.method, out.target, bytes.NewReader(body))
 	if err != nil {
 		return nil, fault.New(fault.Upstream, "integration %s: %v", p.name, err)
 	}
-	if len(query) > 0 {
+	if out.host != "" {
+		req.Host = out.host
+	}
+	if len(out.query) > 0 {
 		if req.URL.RawQuery != "" {
 			req.URL.RawQuery += "&"
 		}
-		req.URL.RawQuery += query.Encode()
+		req.URL.RawQuery += out.query.Encode()
 	}
-	req.Header = header
+	req.Header = out.header
 	return req, nil
 }
 
@@ -123,8 +155,8 @@ func (r *Request) gatewayHeader() http.Header {
 	case event.TypeConnect:
 		for _, v := range event.Headers(r.Conn, r.Handshake) {
 			switch {
-			case v.Name == "Host":
-				continue // the back end's own
+			case v.Name == "Host", slices.Contains(framing, http.CanonicalHeaderKey(v.Name)):
+				continue // the back end's own, and the client's hop's
 			case v.Name == "Authorization" && strings.HasPrefix(v.Values[0], "AWS4-HMAC-"):
 				continue // a signature is for us, and valid nowhere else
 			}
@@ -137,7 +169,7 @@ func (r *Request) gatewayHeader() http.Header {
 		h["X-Forwarded-For"] = []string{""}
 	}
 	h.Set("X-Amzn-Apigateway-Api-Id", r.Conn.APIID)
-	if r.Type != event.TypeConnect {
+	if r.Type != event.TypeConnect || r.Plan.mapped != nil && len(r.Plan.mapped.request.byKey) > 0 {
 		h.Set("Content-Type", "application/json")
 	}
 	return h

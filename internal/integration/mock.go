@@ -8,106 +8,50 @@ import (
 
 	"github.com/livegate/livegate/internal/event"
 	"github.com/livegate/livegate/internal/fault"
-	"github.com/livegate/livegate/internal/model"
 	"github.com/livegate/livegate/internal/selection"
 )
 
-// mockPlan is a compiled MOCK integration.
-type mockPlan struct {
-	request     *templates
-	passthrough string
-	keys        *selection.Keys
-	responses   []*templates // by integration response
-	// fixed is the answer of a mock whose every choice is static, found once; nil
-	// when choices depend on the message.
-	fixed *Response
+// A MOCK integration: the request template gives a status, the status an
+// integration response, that one the text.
+
+// mockReply is the answer of a back end that is not there: a status and no body.
+func mockReply(p *Plan, payload []byte) (*reply, error) {
+	status, err := mockStatus(string(payload))
+	if err != nil {
+		return nil, fault.New(fault.Internal, "integration %s: %v", p.name, err)
+	}
+	return &reply{status: status}, nil
 }
 
-func compileMock(in *model.Integration) (m *mockPlan, err error) {
-	m = &mockPlan{passthrough: in.PassthroughBehavior}
-	if m.request, err = compileTemplates("RequestTemplates", in.TemplateSelectionExpression, in.RequestTemplates); err != nil {
-		return nil, err
-	}
-	keys := make([]string, len(in.Responses))
-	for i, r := range in.Responses {
-		keys[i] = r.Key
-		t, err := compileTemplates("integration response "+r.Key, r.TemplateSelectionExpression, r.Templates)
-		if err != nil {
-			return nil, err
-		}
-		m.responses = append(m.responses, t)
-	}
-	if m.keys, err = selection.CompileKeys(keys); err != nil {
-		return nil, err
-	}
-	m.fix()
-	return m, nil
-}
-
-// fix precomputes the answer when nothing in it depends on the message.
-func (m *mockPlan) fix() {
-	if !m.request.static() {
+// fix precomputes the answer when nothing in it depends on the message. A status
+// of 400 and more, or one that fits no response, is left to the call, which tells
+// one-way from two-way routes.
+func (p *Plan) fix() {
+	m := p.mapped
+	if !m.request.static() || p.binary || p.text {
 		return
 	}
-	for _, t := range m.responses {
-		if !t.static() {
+	for _, a := range m.answers {
+		if !a.templates.static() || a.protocol != nil || a.binary || a.text {
 			return
 		}
 	}
 	none := &selection.Vars{}
-	text, found := m.request.choose(none)
-	if !found {
+	t := m.request.choose(none)
+	if t == nil {
 		return
 	}
-	status, err := mockStatus(text)
+	rep, err := mockReply(p, []byte(t.literal))
 	if err != nil {
 		return
 	}
-	if resp, err := m.respond(status, none); err == nil {
-		m.fixed = &resp
+	rep.selector = strconv.Itoa(rep.status)
+	message := &Request{Plan: p, Type: event.TypeMessage, TwoWay: true}
+	resp, err := (&Executor{}).respond(message, none, rep)
+	if v := gjson.GetBytes(resp.Body, "statusCode"); err != nil || v.Exists() && v.String() != rep.selector {
+		return // on $connect such a text decides, on a message it is sent
 	}
-}
-
-// mock runs a MOCK integration: the request template gives a status, the status
-// an integration response, that one the text.
-func (x *Executor) mock(r *Request) (Response, error) {
-	m := r.Plan.mock
-	if m.fixed != nil {
-		return *m.fixed, nil
-	}
-	vars := r.vars()
-	text, found := m.request.choose(vars)
-	if !found {
-		if m.passthrough == "NEVER" || m.passthrough == "WHEN_NO_TEMPLATES" && len(m.request.byKey) > 0 {
-			return Response{}, fault.Typed(fault.BadRequest, UnsupportedMedia, "integration %s: no request template fits and PassthroughBehavior is %s", r.Plan.name, m.passthrough)
-		}
-		text = string(r.Body)
-	}
-	status, err := mockStatus(text)
-	if err != nil {
-		return Response{}, fault.New(fault.Internal, "integration %s: %v", r.Plan.name, err)
-	}
-	vars.Response = &selection.Response{Status: strconv.Itoa(status)}
-	if len(m.responses) == 0 && (!r.TwoWay || r.Type != event.TypeMessage) {
-		return Response{Status: status}, nil
-	}
-	resp, err := m.respond(status, vars)
-	if err != nil {
-		return Response{}, fault.New(fault.Internal, "integration %s: %v", r.Plan.name, err)
-	}
-	return resp, nil
-}
-
-// UnsupportedMedia is the error type of a message that no template fits (415).
-const UnsupportedMedia = "UnsupportedMediaTypeException"
-
-func (m *mockPlan) respond(status int, vars *selection.Vars) (Response, error) {
-	i, ok := m.keys.Match(strconv.Itoa(status))
-	if !ok {
-		return Response{}, malformed("no integration response fits status " + strconv.Itoa(status) + `; add one with the key "$default"`)
-	}
-	text, _ := m.responses[i].choose(vars)
-	return Response{Status: status, Body: []byte(text)}, nil
+	p.fixed = &resp
 }
 
 // looseStatus finds the status in the relaxed JSON that the service's own parser
@@ -116,7 +60,7 @@ var looseStatus = regexp.MustCompile(`^\s*\{\s*['"]?statusCode['"]?\s*:\s*['"]?(
 
 func mockStatus(text string) (int, error) {
 	if gjson.Valid(text) {
-		if v := gjson.Get(text, "statusCode"); v.Exists() {
+		if v := gjson.Get(text, "statusCode"); v.Exists() && v.Type != gjson.Null {
 			return statusCode(v)
 		}
 	} else if found := looseStatus.FindStringSubmatch(text); found != nil {

@@ -10,30 +10,26 @@ import (
 
 	"github.com/livegate/livegate/internal/fault"
 	"github.com/livegate/livegate/internal/model"
-	"github.com/livegate/livegate/internal/selection"
 )
 
 // Plan is a compiled integration.
 type Plan struct {
 	name    string // logical id, else id: what messages call it
+	pos     model.Pos
 	kind    model.IntegrationType
 	err     error // why it cannot run
 	timeout time.Duration
 
-	target stageText // function ARN, or URL
-	method string
+	target      stageText // function ARN, URL, or path of an AWS service
+	credentials stageText // role that AWS would take on
+	method      string
+	parameters  parameters
+	binary      bool // CONVERT_TO_BINARY: the request's payload is base64
+	text        bool // CONVERT_TO_TEXT: binary messages become base64
 
-	mappings []mapping
-	decode   bool // CONVERT_TO_BINARY: the message is base64
-
-	mock *mockPlan
-}
-
-// mapping is one entry of requestParameters.
-type mapping struct {
-	place  string // "header", "querystring", "path"
-	name   string
-	source *selection.Mapping
+	mapped  *mapped  // types with templates: AWS, HTTP, MOCK
+	service *service // type AWS; nil: a function
+	fixed   *Response
 }
 
 // Compile compiles an integration. A nil integration is a route without target.
@@ -41,7 +37,7 @@ func Compile(in *model.Integration) *Plan {
 	if in == nil {
 		return &Plan{name: "(none)", err: fault.New(fault.Internal, "the route has no integration: set its Target")}
 	}
-	p := &Plan{name: in.LogicalID, kind: in.Type, timeout: in.Timeout, method: in.Method}
+	p := &Plan{name: in.LogicalID, pos: in.Pos, kind: in.Type, timeout: in.Timeout, method: in.Method}
 	if p.name == "" {
 		p.name = in.ID
 	}
@@ -49,56 +45,128 @@ func Compile(in *model.Integration) *Plan {
 		p.timeout = model.DefaultIntegrationTimeout
 	}
 	if err := p.compile(in); err != nil {
-		where := ""
-		if pos := in.Pos.String(); pos != "" {
-			where = " (" + pos + ")"
-		}
-		p.err = &fault.Error{Kind: fault.KindOf(err), Msg: "integration " + p.name + where + ": " + fault.Message(err), Err: nil}
+		p.err = &fault.Error{Kind: fault.KindOf(err), Msg: "integration " + p.name + at(in.Pos) + ": " + fault.Message(err)}
 	}
 	return p
+}
+
+// at is a position as messages show it: " (template.yaml:12)".
+func at(pos model.Pos) string {
+	if s := pos.String(); s != "" {
+		return " (" + s + ")"
+	}
+	return ""
 }
 
 // Err says why the integration cannot run at all; nil when it can.
 func (p *Plan) Err() error { return p.err }
 
-// Instant reports whether a call computes its answer without waiting for anything.
-func (p *Plan) Instant() bool { return p.err != nil || p.kind == model.Mock }
+// Instant reports whether a call computes its answer at once: a plan that cannot
+// run, and a MOCK without Velocity in any template. What such a MOCK does is
+// bounded by the size of the message (one validation of it as JSON, where an
+// expression reads it); templates may take [MaxSteps] steps and count as slow.
+func (p *Plan) Instant() bool {
+	return p.err != nil || p.kind == model.Mock && !p.mapped.velocity
+}
 
 // Fixed returns the answer of a plan that has the same one for every message; ok is
 // false for all others. Callers on a hot path then need no Request. The body is
 // shared: do not write to it.
 func (p *Plan) Fixed() (resp Response, ok bool) {
-	if p.err != nil || p.mock == nil || p.mock.fixed == nil {
+	if p.err != nil || p.fixed == nil {
 		return Response{}, false
 	}
-	return *p.mock.fixed, true
+	return *p.fixed, true
+}
+
+// Service names what a plan of type AWS calls: "dynamodb", "PutItem". ok is false
+// for all other plans, functions among them. The action is "" where the path says
+// what happens.
+func (p *Plan) Service() (service, action string, ok bool) {
+	if p.err != nil || p.service == nil {
+		return "", "", false
+	}
+	return p.service.name, p.service.action, true
 }
 
 func (p *Plan) compile(in *model.Integration) (err error) {
+	if err := checkSettings(in); err != nil {
+		return err
+	}
+	p.binary, p.text = in.ContentHandling == toBinary, in.ContentHandling == toText
+	if p.credentials, err = compileStageText(in.CredentialsARN); err != nil {
+		return err
+	}
 	switch in.Type {
 	case model.AWSProxy:
+		// What is mapped for a function is ignored, as on AWS.
 		arn, err := functionARN(in.URI)
 		if err != nil {
 			return err
 		}
 		p.target, err = compileStageText(arn)
 		return err
-	case model.HTTPProxy:
-		return p.compileHTTP(in)
+	case model.HTTPProxy, model.HTTP:
+		err = p.compileHTTP(in)
+	case model.AWS:
+		err = p.compileAWS(in)
 	case model.Mock:
-		p.mock, err = compileMock(in)
-		return err
-	case model.AWS, model.HTTP:
-		return fault.New(fault.Unsupported, "type %s is not supported yet; AWS_PROXY, HTTP_PROXY and MOCK are", in.Type)
+		p.parameters, err = compileParameters(in.RequestParameters, nil)
+	default:
+		return fault.New(fault.BadRequest, "unknown IntegrationType %q: use AWS_PROXY, AWS, HTTP_PROXY, HTTP or MOCK", in.Type)
 	}
-	return fault.New(fault.BadRequest, "unknown IntegrationType %q: use AWS_PROXY, HTTP_PROXY or MOCK", in.Type)
+	if err != nil || in.Type == model.HTTPProxy {
+		return err
+	}
+	if p.mapped, err = compileMapped(in); err != nil {
+		return err
+	}
+	if in.Type == model.Mock {
+		p.fix()
+	}
+	return nil
+}
+
+// Values of ContentHandlingStrategy.
+const (
+	toBinary = "CONVERT_TO_BINARY"
+	toText   = "CONVERT_TO_TEXT"
+)
+
+// Values of PassthroughBehavior.
+const (
+	whenNoMatch     = "WHEN_NO_MATCH"
+	whenNoTemplates = "WHEN_NO_TEMPLATES"
+	never           = "NEVER"
+)
+
+func checkSettings(in *model.Integration) error {
+	if err := oneOf("ContentHandlingStrategy", in.ContentHandling, toBinary, toText); err != nil {
+		return err
+	}
+	if err := oneOf("PassthroughBehavior", in.PassthroughBehavior, whenNoMatch, whenNoTemplates, never); err != nil {
+		return err
+	}
+	if in.Method != "" && !token.MatchString(in.Method) {
+		return fault.New(fault.BadRequest, "IntegrationMethod %q is not an HTTP method: use POST, GET, PUT, PATCH or DELETE", in.Method)
+	}
+	return nil
+}
+
+// token is RFC 9110 §5.6.2.
+var token = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
+
+func oneOf(property, value string, allowed ...string) error {
+	if value == "" || slices.Contains(allowed, value) {
+		return nil
+	}
+	return fault.New(fault.BadRequest, "%s cannot be %q: use %s", property, value, strings.Join(allowed, " or "))
 }
 
 func (p *Plan) compileHTTP(in *model.Integration) (err error) {
 	if p.method == "" || p.method == "ANY" {
 		p.method = http.MethodPost
 	}
-	p.decode = in.ContentHandling == "CONVERT_TO_BINARY"
 	if p.target, err = compileStageText(in.URI); err != nil {
 		return err
 	}
@@ -107,26 +175,9 @@ func (p *Plan) compileHTTP(in *model.Integration) (err error) {
 			return err
 		}
 	}
-	for dest, source := range in.RequestParameters {
-		rest, ok := strings.CutPrefix(dest, "integration.request.")
-		place, name, dotted := strings.Cut(rest, ".")
-		if !ok || !dotted || !parameterName.MatchString(name) || !slices.Contains([]string{"header", "querystring", "path"}, place) {
-			return fault.New(fault.BadRequest, "RequestParameters key %q: want integration.request.header.NAME, .querystring.NAME or .path.NAME", dest)
-		}
-		m, err := selection.CompileMapping(source)
-		if err != nil {
-			return fault.New(fault.BadRequest, "RequestParameters %q: %s", dest, fault.Message(err))
-		}
-		p.mappings = append(p.mappings, mapping{place, name, m})
-	}
-	slices.SortFunc(p.mappings, func(a, b mapping) int {
-		return strings.Compare(a.place+"."+a.name, b.place+"."+b.name)
-	})
-	return nil
+	p.parameters, err = compileParameters(in.RequestParameters, pathNames(in.URI))
+	return err
 }
-
-// parameterName is PARAM_NAME of "Data mapping for WebSocket APIs".
-var parameterName = regexp.MustCompile(`^[a-zA-Z0-9._$-]+$`)
 
 func checkURL(raw string) error {
 	u, err := url.Parse(raw)

@@ -53,7 +53,8 @@ type Access struct {
 	Origins []string
 	// Token says where the client's token is, in order: "header.Authorization",
 	// "querystring.token", "subprotocol.bearer" (the protocol that follows "bearer" in
-	// Sec-WebSocket-Protocol). Empty: header.Authorization.
+	// Sec-WebSocket-Protocol), "cookie.session" (Origins is then same-host unless it
+	// says otherwise). Empty: header.Authorization.
 	Token []string
 	JWT   *JWT // nil: none
 	Pos   Pos

@@ -67,7 +67,10 @@ type API struct {
 	Stages                    []*Stage
 	Authorizers               []*Authorizer
 	Models                    []*Model
-	Pos                       Pos
+	// Access is checked for every connection, be there a $connect route or not; what
+	// the $connect route's says goes before it. nil: nothing.
+	Access *Access
+	Pos    Pos
 }
 
 // Route keys with a meaning of their own.
@@ -94,6 +97,9 @@ type Route struct {
 	// Ordered: a connection's messages on ordered routes run one by one, in the order
 	// of their arrival (Metadata: Livegate: Ordered: true).
 	Ordered bool
+	// Reauthorize: a message's $request.body.token replaces the token that opened its
+	// connection (Metadata: Livegate: Reauthorize: true).
+	Reauthorize bool
 	// Scopes are what the client's token must hold for this route (Metadata:
 	// Livegate: Scopes: [...]); nil: nothing.
 	Scopes []string

@@ -21,16 +21,19 @@ type pattern struct {
 }
 
 // CompileKeys compiles keys; Match answers with positions in this slice. A regex
-// must match the whole value, as in API Gateway. The dialect is RE2, so that no
-// pattern can take exponential time on a client's text.
+// must match the whole value, and "." no line break, as in API Gateway, whose guide
+// writes (.|\n)+ for a message of several lines. The dialect is RE2, so that no
+// pattern can take exponential time on a back end's text.
 func CompileKeys(keys []string) (*Keys, error) {
 	k := &Keys{exact: make(map[string]int, len(keys)), fallback: -1}
 	for i, key := range keys {
 		switch {
+		case key == "":
+			return nil, fault.New(fault.BadRequest, `a selection key is empty: write "$default", a text or /a pattern/`)
 		case IsDefault(key):
 			k.fallback = i
 		case len(key) > 2 && key[0] == '/' && strings.HasSuffix(key, "/"):
-			re, err := regexp.Compile(`\A(?s:` + key[1:len(key)-1] + `)\z`)
+			re, err := regexp.Compile(`\A(?:` + key[1:len(key)-1] + `)\z`)
 			if err != nil {
 				return nil, fault.New(fault.BadRequest, "selection key %s is not a regular expression this gateway can run (RE2): %v", key, err)
 			}

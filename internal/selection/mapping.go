@@ -43,6 +43,10 @@ func hint(s string, err error) error {
 	return err
 }
 
+// Response reports whether the source is the back end's answer, which is there
+// only once a back end has answered.
+func (m *Mapping) Response() bool { return !m.static && m.v.root >= rootResponseStatus }
+
 // Value evaluates the mapping; found is false when the source is not there, and
 // then the destination must be left out.
 func (m *Mapping) Value(vars *Vars) (value string, found bool) {

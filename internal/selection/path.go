@@ -1,14 +1,12 @@
 package selection
 
 import (
-	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/ohler55/ojg/jp"
-	"github.com/ohler55/ojg/oj"
 	"github.com/tidwall/gjson"
 )
 
@@ -34,14 +32,7 @@ func (p *path) empty() bool { return len(p.steps) == 0 && p.full == nil }
 // compilePath reads what follows "request.body": ".a.b[0]['c']" or full JSONPath.
 func compilePath(rest string) (path, error) {
 	if strings.ContainsAny(rest, "*?()@:,") || strings.Contains(rest, "..") || strings.Contains(rest, "[-") {
-		if strings.HasSuffix(rest, ".") {
-			return path{}, fmt.Errorf("JSON path %q ends in a dot", rest)
-		}
-		x, err := jp.ParseString("$" + rest)
-		if err != nil {
-			return path{}, fmt.Errorf("JSON path %q: %w", rest, err)
-		}
-		return path{full: x}, nil
+		return compileFull(rest)
 	}
 	var p path
 	for rest != "" {
@@ -96,6 +87,15 @@ func (p *path) append(dst, body []byte) (out []byte, found bool) {
 	if len(p.steps) == 0 {
 		return append(dst, body...), true
 	}
+	v, found := p.walk(body)
+	if !found {
+		return dst, false
+	}
+	return appendText(dst, v), true
+}
+
+// walk follows plain steps and returns the text of the value they lead to.
+func (p *path) walk(body []byte) (value []byte, found bool) {
 	v := skipSpace(body)
 	for _, s := range p.steps {
 		var ok bool
@@ -105,32 +105,10 @@ func (p *path) append(dst, body []byte) (out []byte, found bool) {
 			v, ok = member(v, s.key)
 		}
 		if !ok {
-			return dst, false
+			return nil, false
 		}
 	}
-	return appendText(dst, v[:valueEnd(v)], false), true
-}
-
-// appendFull evaluates JSONPath beyond plain steps. A definite path yields its
-// value, an indefinite one (wildcard, filter, descent) the list of all matches.
-func (p *path) appendFull(dst, body []byte) (out []byte, found bool) {
-	doc, err := oj.Parse(body)
-	if err != nil {
-		return dst, false
-	}
-	results := p.full.Get(doc)
-	if len(results) == 0 {
-		return dst, false
-	}
-	var v any = results
-	if p.full.Normal() {
-		v = results[0]
-	}
-	raw, err := json.Marshal(v)
-	if err != nil {
-		return dst, false
-	}
-	return appendText(dst, raw, false), true
+	return v[:valueEnd(v)], true
 }
 
 // validJSON reports whether body is one JSON value of sane depth.
@@ -294,39 +272,68 @@ func plain(b []byte) bool {
 
 // appendText appends a value the way the service prints it. Nested, null is the
 // word, as in Java's collections; on its own it is nothing (Appendix B, B20).
-func appendText(dst, v []byte, nested bool) []byte {
-	switch {
-	case len(v) == 0:
-		return dst
-	case v[0] == '"':
-		return appendString(dst, v)
-	case v[0] == '[':
-		dst = append(dst, '[')
-		first := true
-		eachElement(v, func(e []byte) {
-			if !first {
-				dst = append(dst, ", "...)
-			}
-			first = false
-			dst = appendText(dst, e, true)
-		})
-		return append(dst, ']')
-	case v[0] == '{':
-		dst = append(dst, '{')
-		first := true
-		eachMember(v, func(name, value []byte) {
-			if !first {
-				dst = append(dst, ", "...)
-			}
-			first = false
-			dst = append(appendString(dst, name), '=')
-			dst = appendText(dst, value, true)
-		})
-		return append(dst, '}')
-	case v[0] == 'n' && !nested:
+//
+// The text is read once, whatever its depth: 128 KB inside 256 brackets took 40 ms
+// of an event loop when each level looked for its own end first.
+func appendText(dst, v []byte) []byte {
+	if len(v) == 0 || v[0] == 'n' {
 		return dst
 	}
-	return append(dst, v...)
+	dst, _ = appendTextAt(dst, v)
+	return dst
+}
+
+func appendTextAt(dst, b []byte) (out, rest []byte) {
+	if len(b) == 0 {
+		return dst, b
+	}
+	switch b[0] {
+	case '"':
+		n := stringEnd(b)
+		return appendString(dst, b[:n]), b[n:]
+	case '[':
+		dst = append(dst, '[')
+		rest = skipSpace(b[1:])
+		for first := true; len(rest) > 0 && rest[0] != ']'; first = false {
+			if !first {
+				dst = append(dst, ", "...)
+			}
+			dst, rest = appendTextAt(dst, rest)
+			rest = next(rest)
+		}
+		return append(dst, ']'), past(rest)
+	case '{':
+		dst = append(dst, '{')
+		rest = skipSpace(b[1:])
+		for first := true; len(rest) > 0 && rest[0] == '"'; first = false {
+			if !first {
+				dst = append(dst, ", "...)
+			}
+			n := stringEnd(rest)
+			dst = append(appendString(dst, rest[:n]), '=')
+			dst, rest = appendTextAt(dst, skipSpace(skipSpace(rest[n:])[1:])) // past the colon
+			rest = next(rest)
+		}
+		return append(dst, '}'), past(rest)
+	}
+	n := valueEnd(b)
+	return append(dst, b[:n]...), b[n:]
+}
+
+// next steps over the comma behind a member, if there is one.
+func next(b []byte) []byte {
+	if b = skipSpace(b); len(b) > 0 && b[0] == ',' {
+		return skipSpace(b[1:])
+	}
+	return b
+}
+
+// past steps over a closing bracket.
+func past(b []byte) []byte {
+	if len(b) > 0 {
+		return b[1:]
+	}
+	return b
 }
 
 // appendString appends the decoded text of a string literal.

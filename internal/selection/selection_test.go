@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/tools/txtar"
 
@@ -124,8 +125,9 @@ func TestKeysMatchLiteralThenRegexThenDefault(t *testing.T) {
 		t.Fatal(err)
 	}
 	for value, want := range map[string]int{
-		"200": 1, "201": 0, "2011": 2, "x Invalid\ny": 3,
-		"404": 2, // a regex must match the whole value
+		"200": 1, "201": 0, "2011": 2, "x Invalid y": 3,
+		"404":          2, // a regex must match the whole value
+		"x Invalid\ny": 2, // and "." no line break: the guide writes (.|\n)+
 	} {
 		if got, ok := k.Match(value); !ok || got != want {
 			t.Errorf("Match(%q) = %d, %v; want %d", value, got, ok, want)
@@ -138,8 +140,10 @@ func TestKeysMatchLiteralThenRegexThenDefault(t *testing.T) {
 	if _, ok := k.Match("500"); ok {
 		t.Error("500 matched without a $default key")
 	}
-	if _, err := CompileKeys([]string{"/(/"}); !fault.Is(err, fault.BadRequest) {
-		t.Errorf("a broken regex: %v", err)
+	for _, key := range []string{"/(/", ""} {
+		if _, err := CompileKeys([]string{key}); !fault.Is(err, fault.BadRequest) {
+			t.Errorf("key %q: %v", key, err)
+		}
 	}
 }
 
@@ -156,6 +160,32 @@ func TestDeepBodyIsNotEvaluable(t *testing.T) {
 	sane := `{"a":"` + strings.Repeat("[", 5000) + `"}`
 	if got, ok := e.Eval(&Vars{Body: []byte(sane)}); !ok || len(got) != 5000 {
 		t.Fatalf("brackets inside a string counted as nesting: %d, %v", len(got), ok)
+	}
+}
+
+// Deep values print in one pass over their text: 200 brackets around a list must not
+// make it 200 times dearer. The best of several runs of both, in turn, keeps other
+// load on the machine out of the ratio.
+func TestDeepValuesPrintInOnePass(t *testing.T) {
+	e, err := Compile("$request.body.a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := "[" + strings.Repeat("1,", 60_000) + "null]"
+	best := func(depth int, least time.Duration) time.Duration {
+		vars := &Vars{Body: []byte(`{"a":` + strings.Repeat("[", depth) + list + strings.Repeat("]", depth) + "}")}
+		began := time.Now()
+		if got, ok := e.Eval(vars); !ok || len(got) != 2*depth+len(list)+60_000 {
+			t.Fatalf("%d bytes, %v", len(got), ok)
+		}
+		return min(least, time.Since(began))
+	}
+	flat, deep := time.Hour, time.Hour
+	for range 20 {
+		flat, deep = best(0, flat), best(200, deep)
+	}
+	if deep > 10*flat {
+		t.Errorf("%v flat, %v deep", flat, deep)
 	}
 }
 
@@ -234,6 +264,11 @@ func FuzzCompile(f *testing.F) {
 		}
 		if m, err := CompileMapping(expr); err == nil {
 			m.Value(&Vars{Body: body})
+		}
+		if p, err := CompilePath(expr); err == nil && ValidJSON(body) {
+			if out, found := p.Append(nil, body); found && !json.Valid(out) {
+				t.Fatalf("%q of %q is %q, no JSON", expr, body, out)
+			}
 		}
 	})
 }
