@@ -93,18 +93,32 @@ type Output struct {
 // Load reads a template and prepares it for evaluation. It never fails: what is
 // wrong is in Problems, and a template that could not be read has no resources.
 func Load(file string, data []byte, b Binding) *Template {
-	t := &Template{File: file, bind: b, conditions: map[string]*condition{}, byID: map[string]*Resource{}, referable: map[string]string{}, attributes: map[string]*Node{}}
-	root := parse(file, data, &t.report)
-	if root == nil {
-		return t
+	t := newTemplate(file, b)
+	if root := parse(file, data, &t.report); root != nil {
+		t.load(root)
 	}
+	return t
+}
+
+// LoadTree prepares a template that was not written as YAML or JSON: root is the
+// whole of it, with positions in the files that it comes from.
+func LoadTree(file string, root *Node, b Binding) *Template {
+	t := newTemplate(file, b)
+	t.load(root)
+	return t
+}
+
+func newTemplate(file string, b Binding) *Template {
+	return &Template{File: file, bind: b, conditions: map[string]*condition{}, byID: map[string]*Resource{}, referable: map[string]string{}, attributes: map[string]*Node{}}
+}
+
+func (t *Template) load(root *Node) {
 	if root.Kind != Map {
 		t.errorf(root.Pos, "not-a-template", "A template is a map with at least a Resources section.", "This file holds %s, not a template.", root.Kind)
-		return t
+		return
 	}
 	root = t.include(root, 0)
 	t.sections(root)
-	return t
 }
 
 // Problems are all findings so far, sorted by position. Eval adds to them.
@@ -325,4 +339,10 @@ func (t *Template) activate() {
 	}
 	t.Resources = slices.DeleteFunc(t.Resources, func(r *Resource) bool { return !r.Active })
 	t.Outputs = slices.DeleteFunc(t.Outputs, func(o *Output) bool { return o.Condition != "" && !t.holds(o.Condition) })
+}
+
+// TemplateFiles are the names under which a template is looked for in a
+// directory, in this order.
+func TemplateFiles() []string {
+	return []string{"template.yaml", "template.yml", "template.json", "template.sam.yaml"}
 }

@@ -19,6 +19,8 @@ type builtAPI struct {
 	deployment   *cfn.Resource // the first Deployment
 	// deployed are the stages that a Deployment names, with where.
 	deployed []stageName
+	models   []builtModel
+	auto     map[string]bool // stages with AutoDeploy
 }
 
 type stageName struct {
@@ -55,6 +57,7 @@ func (b *builder) api(in *instance, r *cfn.Resource) {
 	if a.APIKeySelectionExpression == "" {
 		a.APIKeySelectionExpression = "$request.header.x-api-key"
 	}
+	a.Access = in.apiAccess(r)
 	built.api = a
 	b.app.APIs = append(b.app.APIs, a)
 }
@@ -110,6 +113,16 @@ func (b *builder) stage(in *instance, r *cfn.Resource) {
 	}
 	s := &model.Stage{LogicalID: r.ID, Name: name, Variables: p.texts("StageVariables"), Default: routeSettings(p.sub("DefaultRouteSettings")),
 		AccessLogFormat: p.sub("AccessLogSettings").str("Format"), Deployed: auto || p.wrote("DeploymentId"), Pos: position(r.Pos)}
+	if auto {
+		if a.auto == nil {
+			a.auto = map[string]bool{}
+		}
+		a.auto[name] = true
+	}
+	in.stageVariables(p, s)
+	if s.AccessLogFormat != "" {
+		in.accessLogFormat(p.sub("AccessLogSettings"), s.AccessLogFormat)
+	}
 	for key, v := range s.Variables {
 		if v == "" { // an empty value removes the variable
 			delete(s.Variables, key)
@@ -158,8 +171,15 @@ func (b *builder) authorizer(in *instance, r *cfn.Resource) {
 	if typ != "" && typ != "REQUEST" {
 		in.report(Error, "bad-property", r, p.pos("AuthorizerType"), "Write REQUEST.", "An authorizer of a WebSocket API has the type REQUEST, not %s.", quote(typ))
 	}
-	a.api.Authorizers = append(a.api.Authorizers, &model.Authorizer{LogicalID: r.ID, ID: in.expand("{id7}", r), Name: p.str("Name"), Type: typ,
-		URI: p.str("AuthorizerUri"), IdentitySource: p.strings("IdentitySource"), Pos: position(r.Pos)})
+	p.missing("AuthorizerUri", "Name the function to call.")
+	if p.boolean("EnableSimpleResponses") {
+		in.report(Warning, "bad-property", r, p.pos("EnableSimpleResponses"), "Answer with principalId and policyDocument.", "Simple responses are for HTTP APIs: an authorizer of a WebSocket API that answers {\"isAuthorized\": true} lets nobody in.")
+	}
+	auth := &model.Authorizer{LogicalID: r.ID, ID: in.expand("{id7}", r), Name: p.str("Name"), Type: typ, URI: p.str("AuthorizerUri"),
+		CredentialsARN: p.str("AuthorizerCredentialsArn"), IdentitySource: p.strings("IdentitySource"), Pos: position(r.Pos)}
+	in.identitySource(p, auth.IdentitySource)
+	b.authorizerFunction(p, auth.URI)
+	a.api.Authorizers = append(a.api.Authorizers, auth)
 }
 
 func (b *builder) schema(in *instance, r *cfn.Resource) {
@@ -183,12 +203,14 @@ func (b *builder) schema(in *instance, r *cfn.Resource) {
 		m.Schema = v.JSON()
 	}
 	a.api.Models = append(a.api.Models, m)
+	a.keepModel(in, p, m)
 }
 
 // checkAPIs looks at every API as a whole, once all its pieces are there.
 func (b *builder) checkAPIs() {
 	for _, m := range b.app.APIs {
 		a := b.apis[m.ID]
+		a.checkModels()
 		for _, d := range a.deployed {
 			if s := m.Stage(d.name); s != nil {
 				s.Deployed = true
@@ -196,6 +218,8 @@ func (b *builder) checkAPIs() {
 				m.Stages = append(m.Stages, &model.Stage{LogicalID: d.r.ID, Name: d.name, Deployed: true, Pos: position(d.r.Pos)})
 			}
 		}
+		a.quotas()
+		a.deploymentOrder()
 		if len(m.Routes) == 0 {
 			severity := Warning
 			if a.deployment != nil {

@@ -12,19 +12,23 @@ import (
 
 // build fills b.app. Each pass needs what the ones before it found, in all
 // stacks: a route in one nested stack may call a function of another.
-func (b *builder) build(root *instance) {
+func (b *builder) build(roots []*instance) {
 	b.functions = map[string]*builtFunction{}
 	b.layers = map[string]*model.Layer{}
 	b.apis = map[string]*builtAPI{}
 	b.domains = map[string]*model.Domain{}
-	b.nest(root)
+	for _, in := range roots {
+		b.nest(in)
+	}
 	passes := []map[string]func(*instance, *cfn.Resource){
 		{"AWS::Lambda::LayerVersion": b.layer, "AWS::DynamoDB::Table": b.table, "AWS::DynamoDB::GlobalTable": b.table, v2 + "Api": b.api},
 		{"AWS::Lambda::Function": b.function},
 		{"AWS::Lambda::Alias": b.alias, "AWS::Lambda::EventInvokeConfig": b.invokeConfig, "AWS::Lambda::EventSourceMapping": b.sourceMapping,
+			v1 + "ApiKey":      b.apiKey,
 			v2 + "Integration": b.integration, v2 + "Authorizer": b.authorizer, v2 + "Model": b.schema, v2 + "Stage": b.stage, v2 + "DomainName": b.domain},
 		{v2 + "Route": b.route, v2 + "IntegrationResponse": b.integrationResponse, v2 + "Deployment": b.deployment},
-		{v2 + "RouteResponse": b.routeResponse, v2 + "ApiMapping": b.apiMapping},
+		{v2 + "RouteResponse": b.routeResponse, v2 + "ApiMapping": b.apiMapping, v1 + "UsagePlan": b.usagePlan},
+		{v1 + "UsagePlanKey": b.usagePlanKey},
 	}
 	for _, handlers := range passes {
 		for _, in := range b.instances {
@@ -39,10 +43,13 @@ func (b *builder) build(root *instance) {
 	b.oneWayReplies()
 	for _, in := range b.instances {
 		in.events()
+		in.strayAccess()
 		in.outputs()
 		in.unserved()
 	}
-	b.collectOutputs(root)
+	for _, in := range roots {
+		b.collectOutputs(in)
+	}
 }
 
 // nest opens the nested stacks of a stack, depth first.
@@ -77,7 +84,11 @@ func (b *builder) collectOutputs(root *instance) {
 		case v.Kind == cfn.Bad || v.Kind == cfn.None:
 			continue
 		}
-		b.app.Outputs = append(b.app.Outputs, model.Output{Name: o.Name, Value: text, Description: o.Description, Pos: position(o.Pos)})
+		name := o.Name
+		if slices.ContainsFunc(b.app.Outputs, func(other model.Output) bool { return other.Name == name }) {
+			name = root.name + "." + name // of another stack at the top
+		}
+		b.app.Outputs = append(b.app.Outputs, model.Output{Name: name, Value: text, Description: o.Description, Pos: position(o.Pos)})
 	}
 }
 
@@ -96,7 +107,7 @@ var effectless = []string{
 // served are the types that become part of the App.
 var served = []string{
 	v2 + "Api", v2 + "Route", v2 + "Integration", v2 + "Deployment", v2 + "Stage", v2 + "RouteResponse", v2 + "IntegrationResponse",
-	v2 + "Authorizer", v2 + "Model", v2 + "ApiMapping", v2 + "DomainName",
+	v2 + "Authorizer", v2 + "Model", v2 + "ApiMapping", v2 + "DomainName", v1 + "ApiKey", v1 + "UsagePlan", v1 + "UsagePlanKey",
 	"AWS::Lambda::Function", "AWS::Lambda::LayerVersion", "AWS::Lambda::Alias", "AWS::Lambda::EventSourceMapping", "AWS::Lambda::EventInvokeConfig",
 	"AWS::DynamoDB::Table", "AWS::DynamoDB::GlobalTable", "AWS::CloudFormation::Stack",
 }
@@ -118,6 +129,7 @@ func (in *instance) unserved() {
 	for _, r := range in.Resources {
 		switch {
 		case r.From != "" && r.Type != "AWS::Lambda::Url" || slices.Contains(served, r.Type):
+		case r.ID == "ServerlessDeploymentBucket" && in.artifacts != nil: // only `deploy` uses it
 		case withoutEffect(r.Type):
 			quiet[r.Type]++
 			if first == nil {
@@ -128,6 +140,10 @@ func (in *instance) unserved() {
 		}
 	}
 	for _, typ := range slices.Sorted(maps.Keys(others)) {
+		if isCustom(typ) {
+			in.custom(typ, others[typ])
+			continue
+		}
 		in.unsupported(typ, others[typ])
 	}
 	if first == nil {
@@ -158,6 +174,11 @@ func (in *instance) unsupported(typ string, all []*cfn.Resource) {
 		in.report(Error, "unknown-type", r, r.TypePos, fmt.Sprintf("Did you mean %q?", near), "%s is not a resource type.", quote(typ))
 		return
 	}
+	in.report(Warning, "unsupported-resource", r, r.Pos, "References to it yield values in AWS's shape, but nothing answers there.", "%s is not supported yet: %s.", typ, listed(all))
+}
+
+// listed names up to eight resources with their lines.
+func listed(all []*cfn.Resource) string {
 	var where []string
 	for i, r := range all {
 		if i == 8 {
@@ -166,7 +187,27 @@ func (in *instance) unsupported(typ string, all []*cfn.Resource) {
 		}
 		where = append(where, fmt.Sprintf("%s (line %d)", r.ID, r.Pos.Line))
 	}
-	in.report(Warning, "unsupported-resource", r, r.Pos, "References to it yield values in AWS's shape, but nothing answers there.", "%s is not supported yet: %s.", typ, strings.Join(where, ", "))
+	return strings.Join(where, ", ")
+}
+
+func isCustom(typ string) bool {
+	return strings.HasPrefix(typ, "Custom::") || typ == "AWS::CloudFormation::CustomResource"
+}
+
+// housekeeping are custom resources of deployment tools whose results no
+// application uses.
+var housekeeping = []string{"Custom::LogRetention", "Custom::S3AutoDeleteObjects", "Custom::CDKBucketDeployment", "Custom::S3BucketNotifications",
+	"Custom::VpcRestrictDefaultSG", "Custom::ApiGatewayAccountRole", "Custom::DynamoDBReplica"}
+
+// custom names custom resources: their function ran at deployment, in an account.
+func (in *instance) custom(typ string, all []*cfn.Resource) {
+	r := all[0]
+	if slices.Contains(housekeeping, typ) {
+		in.report(Note, "custom-resource", r, r.Pos, "", "Nothing is done for custom resources of type %s: %s.", typ, listed(all))
+		return
+	}
+	in.report(Warning, "custom-resource", r, r.Pos, "What they do at deployment is not done here, and references to what they return yield made-up values.",
+		"Custom resources are not run: %s of type %s.", listed(all), typ)
 }
 
 // typo reports whether typ is a misspelling of near rather than a sibling such

@@ -34,11 +34,6 @@ func (in *instance) channel(r *cfn.Resource, key string) *model.Channel {
 	if !ok {
 		return nil
 	}
-	for _, e := range settings.Map {
-		if e.Key != "Channel" {
-			in.report(Error, "unknown-livegate-key", r, e.Pos, cfn.DidYouMean(e.Key, []string{"Channel"}), "Metadata Livegate of a route has no setting %s; it has Channel.", quote(e.Key))
-		}
-	}
 	entry := settings.Entry("Channel")
 	if entry == nil {
 		return nil

@@ -21,9 +21,37 @@ func (b *builder) domain(in *instance, r *cfn.Resource) {
 		in.report(Error, "bad-domain", r, p.pos("DomainName"), "Write a host name without scheme and path.", "%s is not a domain name.", quote(name))
 		return
 	}
+	if p.wrote("MutualTlsAuthentication") {
+		in.report(Warning, "no-mutual-tls", r, p.pos("MutualTlsAuthentication"), "For here, name a file of CA certificates: `Metadata: {Livegate: {TrustStore: clients-ca.pem}}`.", "AWS has no mutual TLS for WebSocket APIs: %s has no effect on %s.", "MutualTlsAuthentication", name)
+	}
 	if b.domains[name] == nil {
 		b.addDomain(name, r)
 	}
+	b.domains[name].TrustStore = b.trustStore(in, r)
+}
+
+// trustStore reads Metadata: Livegate: TrustStore: of a domain, the CA certificates
+// that its clients must have theirs from. A file that is not there is an error: the
+// domain would be open.
+func (b *builder) trustStore(in *instance, r *cfn.Resource) string {
+	p, ok := in.settings(r, []string{"TrustStore"}, "a domain")
+	if !ok || !p.wrote("TrustStore") {
+		return ""
+	}
+	name := p.str("TrustStore")
+	if name == "" {
+		in.report(Error, "bad-trust-store", r, p.pos("TrustStore"), "Name a file of CA certificates in PEM form.", "The TrustStore of %s is empty.", r.ID)
+		return ""
+	}
+	path := in.abs(name)
+	data, err := b.read(path)
+	switch {
+	case err != nil:
+		in.report(Error, "bad-trust-store", r, p.pos("TrustStore"), "Paths are relative to the template.", "The trust store %s of %s cannot be read.", quote(b.shown(path)), r.ID)
+	case !strings.Contains(string(data), "-----BEGIN CERTIFICATE-----"):
+		in.report(Error, "bad-trust-store", r, p.pos("TrustStore"), "It starts with -----BEGIN CERTIFICATE-----.", "The trust store %s of %s holds no certificate in PEM form.", quote(b.shown(path)), r.ID)
+	}
+	return path
 }
 
 func (b *builder) addDomain(name string, r *cfn.Resource) *model.Domain {
@@ -47,6 +75,8 @@ func (b *builder) apiMapping(in *instance, r *cfn.Resource) {
 	switch {
 	case strings.HasPrefix(key, "/") || strings.Contains(key, "//"):
 		in.report(Error, "bad-mapping-key", r, p.pos("ApiMappingKey"), "", "API mapping key should not start with a '/' or have consecutive '/'s.")
+	case len(key) > 300:
+		in.quota(r, p.pos("ApiMappingKey"), "the mapping key of "+r.ID, len(key), 300, "characters")
 	case strings.HasSuffix(key, "/"):
 		in.report(Error, "bad-mapping-key", r, p.pos("ApiMappingKey"), "", "API mapping key should not end with a '/'.")
 	}

@@ -2,6 +2,7 @@ package stack
 
 import (
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -94,6 +95,9 @@ func (b *builder) code(in *instance, p props, f *model.Function) (reason string)
 			f.Inline = inline.Text
 			return ""
 		}
+		if path, ok := in.artifact(c.str("S3Key")); ok {
+			return in.codeAt(p, f, path, code.Pos)
+		}
 		return "its code is in S3; name a local directory in CodeUri"
 	}
 	p.wrong("Code", code, "a path or a map")
@@ -105,15 +109,21 @@ func (in *instance) codePath(p props, f *model.Function, code *cfn.Node) (reason
 	if strings.Contains(code.Text, "://") {
 		return "its code is in S3; name a local directory in CodeUri"
 	}
-	path := in.abs(code.Text)
+	return in.codeAt(p, f, in.abs(code.Text), code.Pos)
+}
+
+// codeAt takes a directory or an archive as a function's code.
+func (in *instance) codeAt(p props, f *model.Function, path string, at cfn.Pos) (reason string) {
 	info, err := os.Stat(path)
 	switch {
 	case err != nil:
 		hint := "Paths are relative to the template."
-		if strings.HasPrefix(code.Text, "dist") || strings.HasPrefix(code.Text, "build") || strings.Contains(code.Text, "/dist") {
+		if in.artifacts != nil {
+			hint = "Package the project again."
+		} else if dir := filepath.Base(path); dir == "dist" || dir == "build" || strings.Contains(path, "/dist/") || strings.Contains(path, "/build/") {
 			hint = "Run the project's build first. " + hint
 		}
-		in.report(Error, "missing-code", p.r, code.Pos, hint, "The code directory %s of %s does not exist.", quote(in.b.shown(path)), p.r.ID)
+		in.report(Error, "missing-code", p.r, at, hint, "The code directory %s of %s does not exist.", quote(in.b.shown(path)), p.r.ID)
 	case info.IsDir():
 		f.CodeDir = path
 	case strings.HasSuffix(path, ".zip"), strings.HasSuffix(path, ".jar"):
@@ -174,14 +184,21 @@ func (b *builder) layer(in *instance, r *cfn.Resource) {
 		return
 	}
 	content := p.get("Content")
+	path, packaged := "", false
+	if content != nil && content.Kind == cfn.Map {
+		path, packaged = in.artifact(p.sub("Content").str("S3Key"))
+	}
 	switch {
 	case content == nil:
 		return
+	case packaged:
 	case !content.Scalar() || strings.Contains(content.Text, "://"):
 		in.report(Warning, "layer-not-local", r, content.Pos, "Name a local directory in ContentUri.", "The content of the layer %s is in S3 and is not there at run time.", r.ID)
 		return
 	}
-	path := in.abs(content.Text)
+	if !packaged {
+		path = in.abs(content.Text)
+	}
 	info, err := os.Stat(path)
 	switch {
 	case err != nil:

@@ -19,24 +19,30 @@ type instance struct {
 	id     string // stack ARN
 	path   string // absolute path of the template
 	dir    string // its directory: local paths in it are relative to this
+	*artifacts
 	// nested stacks by logical id; nil for one that could not be loaded.
 	nested map[string]*instance
 }
 
 const maxNesting = 10 // levels of nested stacks
 
-// open loads a template as a stack. from is the parent's resource, nil for the
-// root.
-func (b *builder) open(parent *instance, from *cfn.Resource, path string, data []byte, name string, params map[string]*cfn.Node) *instance {
-	in := &instance{b: b, parent: parent, name: name, path: path, dir: filepath.Dir(path), nested: map[string]*instance{}}
+// open loads a template as a stack; parent is nil for those at the top. Without a
+// tree the template is read from data.
+func (b *builder) open(parent *instance, r root, data []byte, name string, params map[string]*cfn.Node) *instance {
+	in := &instance{b: b, parent: parent, name: name, path: r.path, dir: filepath.Dir(r.path), artifacts: r.artifacts, nested: map[string]*instance{}}
 	in.id = fmt.Sprintf("arn:%s:cloudformation:%s:%s:stack/%s/%s", b.app.Partition, b.app.Region, b.app.AccountID, name, uuid("stack", name))
-	in.Template = cfn.Load(b.shown(path), data, cfn.Binding{
+	bind := cfn.Binding{
 		StackName: name, StackID: in.id, Region: b.app.Region, AccountID: b.app.AccountID,
 		Partition: b.app.Partition, URLSuffix: b.app.URLSuffix,
-		Parameters: params, SSM: b.opts.SSM, Imports: b.opts.Imports,
+		Parameters: params, SSM: b.opts.SSM, Imports: b.imports,
 		Read:       in.include,
 		Attributes: in.attribute,
-	})
+	}
+	if r.tree != nil {
+		in.Template = cfn.LoadTree(b.shown(r.path), r.tree, bind)
+	} else {
+		in.Template = cfn.Load(b.shown(r.path), data, bind)
+	}
 	b.instances = append(b.instances, in)
 	return in
 }
@@ -79,11 +85,17 @@ func (in *instance) child(r *cfn.Resource) *instance {
 		}
 		return nil
 	}
-	if url.Kind != cfn.String || strings.Contains(url.Text, "://") || strings.HasPrefix(url.Text, "arn:") {
+	path, packaged := "", false
+	if url.Kind == cfn.String {
+		path, packaged = in.artifact(url.Text)
+	}
+	if !packaged && (url.Kind != cfn.String || strings.Contains(url.Text, "://") || strings.HasPrefix(url.Text, "arn:")) {
 		in.report(Warning, "nested-stack-not-local", r, url.Pos, "Name a local template file instead.", "The nested stack %s is not a local file; its resources are missing.", r.ID)
 		return nil
 	}
-	path := in.abs(url.Text)
+	if !packaged {
+		path = in.abs(url.Text)
+	}
 	for up := in; up != nil; up = up.parent {
 		if up.path == path {
 			in.report(Error, "nested-stack-loop", r, url.Pos, "", "The nested stack %s is one of its own parents.", r.ID)
@@ -108,7 +120,7 @@ func (in *instance) child(r *cfn.Resource) *instance {
 			params[e.Key] = e.Value
 		}
 	}
-	child := in.b.open(in, r, path, data, in.generated(r.ID, 128, ""), params)
+	child := in.b.open(in, root{path: path, artifacts: in.artifacts}, data, in.generated(r.ID, 128, ""), params)
 	in.nested[r.ID] = child
 	return child
 }

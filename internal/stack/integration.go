@@ -1,12 +1,17 @@
 package stack
 
 import (
+	"errors"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/livegate/livegate/internal/cfn"
+	"github.com/livegate/livegate/internal/fault"
 	"github.com/livegate/livegate/internal/model"
+	"github.com/livegate/livegate/internal/selection"
+	"github.com/livegate/livegate/internal/vtl"
 )
 
 func (b *builder) integration(in *instance, r *cfn.Resource) {
@@ -34,35 +39,52 @@ func (b *builder) integration(in *instance, r *cfn.Resource) {
 	switch i.Type {
 	case model.AWSProxy:
 		b.calledFunction(p, i)
-	case model.HTTPProxy:
+	case model.HTTPProxy, model.HTTP:
 		in.checkURL(p, i)
-	case model.Mock:
-		in.templates(p, "RequestTemplates")
 	case model.AWS:
-		in.report(Warning, "integration-not-supported", r, p.pos("IntegrationType"), "Until then its routes answer with an error frame.", "AWS integrations are not supported yet: %s calls %s.", r.ID, service(i.URI))
-	case model.HTTP:
-		in.checkURL(p, i)
-		in.report(Warning, "integration-not-supported", r, p.pos("IntegrationType"), "Use HTTP_PROXY; until then its routes answer with an error frame.", "HTTP integrations with mappings are not supported yet: %s.", r.ID)
+		b.calledService(p, i)
+	}
+	if i.Type != model.AWSProxy { // what is mapped for a function is ignored, as on AWS
+		in.parameters(p, "RequestParameters", destination)
+	}
+	if mapped(i.Type) {
+		in.templates(p, "RequestTemplates")
+		in.selects(p, "TemplateSelectionExpression")
 	}
 	if i.Connection == "VPC_LINK" {
 		in.report(Warning, "vpc-link-not-supported", r, p.pos("ConnectionType"), "The URL is called directly.", "VPC links are not supported: %s.", r.ID)
 	}
 }
 
-// service names what an AWS integration calls: "sqs", "dynamodb PutItem".
-func service(uri string) string {
-	parts := strings.SplitN(uri, ":", 6)
-	if len(parts) < 6 {
-		return "a service"
-	}
-	if action, ok := strings.CutPrefix(parts[5], "action/"); ok {
-		return parts[4] + " " + action
-	}
-	return parts[4]
+// mapped reports whether a type has templates and integration responses; proxies
+// ignore those that are left over.
+func mapped(t model.IntegrationType) bool {
+	return t == model.AWS || t == model.HTTP || t == model.Mock
 }
 
+var serviceURI = regexp.MustCompile(`^arn:[^:]+:apigateway:[^:]+:[^:]+:(action/[A-Za-z0-9]+|path/)`)
+
+// calledService checks the URI of type AWS: a function, or an action or path of a
+// service. Whether the service is there is the gateway's to say.
+func (b *builder) calledService(p props, i *model.Integration) {
+	switch {
+	case strings.Contains(i.URI, ":lambda:path/"), strings.Contains(i.URI, ":function:"):
+		b.calledFunction(p, i)
+	case i.URI == "" || strings.HasPrefix(i.URI, stageVariable):
+	case !serviceURI.MatchString(i.URI):
+		p.in.report(Error, "bad-integration-uri", p.r, p.pos("IntegrationUri"),
+			"Write `!Sub arn:aws:apigateway:${AWS::Region}:SERVICE:action/ACTION`, or path/PATH for SQS.",
+			"The IntegrationUri of %s names no action of an AWS service: %s.", p.r.ID, quote(i.URI))
+	case i.CredentialsARN == "":
+		p.in.report(Note, "no-credentials", p.r, p.r.Pos, "Add `CredentialsArn: !GetAtt MyRole.Arn` with a role that apigateway.amazonaws.com may take on.",
+			"On AWS %s needs a role to call %s with.", p.r.ID, strings.SplitN(i.URI, ":", 6)[4])
+	}
+}
+
+const stageVariable = "${stageVariables."
+
 func (in *instance) checkURL(p props, i *model.Integration) {
-	if i.URI == "" || strings.HasPrefix(i.URI, "http://") || strings.HasPrefix(i.URI, "https://") || strings.HasPrefix(i.URI, "${stageVariables.") {
+	if i.URI == "" || strings.HasPrefix(i.URI, "http://") || strings.HasPrefix(i.URI, "https://") || strings.HasPrefix(i.URI, stageVariable) {
 		return
 	}
 	in.report(Error, "bad-integration-uri", p.r, p.pos("IntegrationUri"), "Write an http:// or https:// URL.", "The IntegrationUri of %s is no URL: %s.", p.r.ID, quote(i.URI))
@@ -71,7 +93,7 @@ func (in *instance) checkURL(p props, i *model.Integration) {
 // calledFunction checks that the function behind a proxy integration is there.
 // A URI with stage variables is known only when a message arrives.
 func (b *builder) calledFunction(p props, i *model.Integration) {
-	if i.URI == "" || strings.Contains(i.URI, "${stageVariables.") {
+	if i.URI == "" || strings.Contains(i.URI, stageVariable) {
 		return
 	}
 	arn := i.URI
@@ -111,16 +133,71 @@ func (b *builder) hasAlias(f *builtFunction, name string) bool {
 	})
 }
 
-// templates reports mapping templates that are more than literal text.
+// templates compiles mapping templates. A finding stands on the line of the
+// template that it is about where that can be told, else on the template's key.
 func (in *instance) templates(p props, key string) {
 	v := p.get(key)
 	if v == nil || v.Kind != cfn.Map {
 		return
 	}
 	for _, e := range v.Map {
-		if strings.ContainsAny(e.Value.Text, "$#") {
-			in.report(Warning, "template-not-supported", p.r, e.Pos, "Literal templates work; until then this one answers with an error frame.", "Mapping templates with $ or # are not supported yet: %s %s of %s.", key, quote(e.Key), p.r.ID)
+		_, err := vtl.Compile(key, e.Value.Text)
+		syntax, ok := errors.AsType[*vtl.SyntaxError](err)
+		if !ok {
+			continue
 		}
+		severity, code := Error, "bad-template"
+		if fault.Is(err, fault.Unsupported) {
+			severity, code = Warning, "template-not-supported"
+		}
+		at := e.Pos
+		if e.Value.Block {
+			at = cfn.Pos{File: e.Value.Pos.File, Line: e.Value.Pos.Line + syntax.Line}
+		}
+		in.report(severity, code, p.r, at, "", "%s %s of %s, line %d, column %d: %s.", key, quote(e.Key), p.r.ID, syntax.Line, syntax.Col, strings.TrimSuffix(syntax.Msg, "."))
+	}
+}
+
+var (
+	destination         = regexp.MustCompile(`^integration\.request\.(header|querystring|path)\.[a-zA-Z0-9._$-]+$`)
+	responseDestination = regexp.MustCompile(`^route\.response\.header\.[a-zA-Z0-9._$-]+$`)
+)
+
+// parameters checks the keys and sources of a parameter mapping.
+func (in *instance) parameters(p props, key string, allowed *regexp.Regexp) {
+	v := p.get(key)
+	if v == nil || v.Kind != cfn.Map {
+		return
+	}
+	for _, e := range v.Map {
+		if !allowed.MatchString(e.Key) {
+			hint := "Write integration.request.header.NAME, .querystring.NAME or .path.NAME."
+			if allowed == responseDestination {
+				hint = "Write route.response.header.NAME."
+			}
+			in.report(Error, "bad-parameter-mapping", p.r, e.Pos, hint, "%s of %s cannot have the key %s.", key, p.r.ID, quote(e.Key))
+		}
+		if !e.Value.Scalar() {
+			continue
+		}
+		m, err := selection.CompileMapping(e.Value.Text)
+		switch {
+		case err != nil:
+			in.report(Error, "bad-parameter-mapping", p.r, e.Pos, "", "%s %s of %s: %s.", key, quote(e.Key), p.r.ID, fault.Message(err))
+		case m.Response() && allowed == destination:
+			in.report(Error, "bad-parameter-mapping", p.r, e.Pos, "Use route.request.…, context.…, stageVariables.… or 'text'.", "%s %s of %s: %s is there only after the call.", key, quote(e.Key), p.r.ID, e.Value.Text)
+		}
+	}
+}
+
+// selects checks a selection expression.
+func (in *instance) selects(p props, key string) {
+	text := p.str(key)
+	if text == "" {
+		return
+	}
+	if _, err := selection.Compile(text); err != nil {
+		in.report(Error, "bad-selection-expression", p.r, p.pos(key), "", "%s of %s: %s.", key, p.r.ID, fault.Message(err))
 	}
 }
 
@@ -142,7 +219,19 @@ func (b *builder) integrationResponse(in *instance, r *cfn.Resource) {
 	i.Responses = append(i.Responses, &model.IntegrationResponse{LogicalID: r.ID, ID: in.expand("{id7}", r), Key: p.str("IntegrationResponseKey"),
 		Templates: p.texts("ResponseTemplates"), Parameters: p.texts("ResponseParameters"), TemplateSelectionExpression: p.str("TemplateSelectionExpression"),
 		ContentHandling: p.oneOf("ContentHandlingStrategy", "CONVERT_TO_BINARY", "CONVERT_TO_TEXT"), Pos: position(r.Pos)})
-	if i.Type == model.Mock {
-		in.templates(p, "ResponseTemplates")
+	if !mapped(i.Type) {
+		return
+	}
+	in.templates(p, "ResponseTemplates")
+	in.selects(p, "TemplateSelectionExpression")
+	in.parameters(p, "ResponseParameters", responseDestination)
+	key := p.str("IntegrationResponseKey")
+	if _, err := selection.CompileKeys([]string{key}); err != nil && key != "" {
+		in.report(Error, "bad-response-key", r, p.pos("IntegrationResponseKey"), "", "%s.", fault.Message(err))
+	}
+	for _, other := range i.Responses[:len(i.Responses)-1] {
+		if other.Key == key || selection.IsDefault(other.Key) && selection.IsDefault(key) {
+			in.report(Error, "duplicate-name", r, p.pos("IntegrationResponseKey"), "Keep one of them.", "The integration %s already has a response %s (line %d).", i.LogicalID, quote(key), other.Pos.Line)
+		}
 	}
 }

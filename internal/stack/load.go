@@ -3,9 +3,8 @@ package stack
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
-	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,7 +18,10 @@ import (
 // Options say what to load. The zero Options load the template of the working
 // directory.
 type Options struct {
-	// Path is a template, or a directory that holds one; "" means Dir.
+	// Path is a template, the manifest.json of a cloud assembly, the
+	// cloudformation-template-update-stack.json of the Serverless Framework, a
+	// Terraform file or plan (JSON), or a directory that holds one of them (in
+	// cdk.out or .serverless for those two); "" means Dir.
 	Path string
 	// Dir is what relative paths and shown file names are relative to; "" means
 	// the working directory.
@@ -41,6 +43,12 @@ type Options struct {
 	SSM map[string]string
 	// Imports holds values for Fn::ImportValue, by export name.
 	Imports map[string]string
+	// Stack chooses one stack of a cloud assembly by name, id or display name; ""
+	// takes those with a WebSocket API. Stacks that it depends on come with it.
+	Stack string
+	// Sources say from which directory to run a packaged artifact (absolute path of
+	// a zip file or of an asset's directory) instead, so that edits there are seen.
+	Sources map[string]string
 }
 
 // Result is a loaded application.
@@ -98,70 +106,73 @@ func Load(ctx context.Context, o Options) (res *Result, err error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &builder{ctx: ctx, opts: o, rank: map[string]int{}}
-	b.rank[b.shown(path)] = 0 // findings of the template come first
-	if err := b.config(path); err != nil {
-		return nil, err
+	b := &builder{ctx: ctx, opts: o, rank: map[string]int{}, imports: maps.Clone(o.Imports)}
+	if b.imports == nil {
+		b.imports = map[string]string{}
 	}
-	data, err := b.read(path)
+	b.rank[b.shown(path)] = 0 // findings of the template come first
+	p, err := b.project(path)
 	if err != nil {
 		return nil, err
 	}
+	if err := b.config(p, path); err != nil {
+		return nil, err
+	}
+	dir := path
+	if !isDir(path) {
+		dir = filepath.Dir(path)
+	}
 	b.app = &model.App{StackName: b.opts.StackName, Region: b.opts.Region, AccountID: b.opts.AccountID,
-		Partition: partition(b.opts.Region), URLSuffix: urlSuffix(b.opts.Region), Dir: filepath.Dir(path)}
-	root := b.open(nil, nil, path, data, b.opts.StackName, b.given)
-	b.build(root)
+		Partition: partition(b.opts.Region), URLSuffix: urlSuffix(b.opts.Region), Dir: dir}
+	roots, err := b.openAll(p)
+	if err != nil {
+		return nil, err
+	}
+	b.build(roots)
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	var given []Parameter
 	for _, in := range b.instances {
-		for _, p := range in.Problems() {
-			b.add(fromProblem(p))
+		for _, problem := range in.Problems() {
+			b.add(fromProblem(problem))
+		}
+		if in.parent == nil {
+			given = append(given, parameters(in.Template)...)
 		}
 	}
-	return &Result{App: b.app, Template: path, Findings: b.sorted(b.rank), Files: b.files, Parameters: parameters(root.Template)}, nil
+	return &Result{App: b.app, Template: path, Findings: b.sorted(b.rank), Files: b.files, Parameters: given}, nil
 }
 
-// candidates are the template names looked for in a directory, in this order.
-var candidates = []string{"template.yaml", "template.yml", "template.json", "template.sam.yaml"}
+// openAll loads the templates at the top, each with what those before it export.
+func (b *builder) openAll(p *origin) ([]*instance, error) {
+	var out []*instance
+	for _, r := range p.roots {
+		var data []byte
+		if r.tree == nil {
+			var err error
+			if data, err = b.read(r.path); err != nil {
+				return nil, err
+			}
+		}
+		in := b.open(nil, r, data, orElse(r.name, b.opts.StackName), b.given)
+		for _, o := range in.Outputs {
+			if o.Export == nil || len(p.roots) == 1 {
+				continue
+			}
+			name, value := in.Eval(o.Export), in.Eval(o.Value)
+			if _, taken := b.opts.Imports[name.Text]; !taken && name.Scalar() && value.Scalar() {
+				b.imports[name.Text] = value.Text
+			}
+		}
+		out = append(out, in)
+	}
+	return out, nil
+}
 
-// find returns the absolute path of the template.
-func find(o Options) (string, error) {
-	path := o.Path
-	if path == "" {
-		path = o.Dir
-	}
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(o.Dir, path)
-	}
-	path, err := filepath.Abs(path)
-	if err != nil {
-		return "", err
-	}
+func isDir(path string) bool {
 	info, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", &fault.Error{Kind: fault.NotFound, Msg: "there is no file or directory " + path, Err: err}
-	} else if err != nil {
-		return "", err
-	}
-	if !info.IsDir() {
-		return path, nil
-	}
-	for _, name := range candidates {
-		full := filepath.Join(path, name)
-		if info, err := os.Stat(full); err == nil && !info.IsDir() {
-			return full, nil
-		}
-	}
-	msg := fmt.Sprintf("no template in %s: looked for %s; name the file if it is called otherwise", path, strings.Join(candidates, ", "))
-	for _, other := range []struct{ name, what string }{{"cdk.out", "CDK output (cdk.out)"}, {".serverless", "Serverless Framework output (.serverless)"},
-		{"serverless.yml", "serverless.yml"}, {"cdk.json", "a CDK app"}} {
-		if _, err := os.Stat(filepath.Join(path, other.name)); err == nil {
-			msg += "; " + other.what + " is not read yet"
-			break
-		}
-	}
-	return "", fault.New(fault.NotFound, "%s", msg)
+	return err == nil && info.IsDir()
 }
 
 // builder fills one App from a root template and its nested stacks.
@@ -169,6 +180,7 @@ type builder struct {
 	findings
 	ctx       context.Context
 	opts      Options
+	imports   map[string]string    // for Fn::ImportValue, by export name
 	given     map[string]*cfn.Node // parameters of the root template
 	app       *model.App
 	instances []*instance

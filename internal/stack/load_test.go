@@ -112,7 +112,7 @@ parameter_overrides = "Name"
 	if out["Name"] != "two words" || out["Mode"] != "o" || !strings.HasPrefix(out["Where"], "from-deploy eu-north-1 ") {
 		t.Errorf("%v %v", out, r.Findings)
 	}
-	if want := []string{filepath.Join(dir, "samconfig.toml"), filepath.Join(dir, "template.yaml")}; !slices.Equal(r.Files, want) {
+	if want := []string{filepath.Join(dir, "template.yaml"), filepath.Join(dir, "samconfig.toml")}; !slices.Equal(r.Files, want) {
 		t.Errorf("watched: %v", r.Files)
 	}
 	o.ConfigEnv, o.StackName = "prod", "mine"
@@ -182,9 +182,9 @@ func TestTemplateDiscovery(t *testing.T) {
 			t.Errorf("%s: %v %v", name, r.Template, r.Findings)
 		}
 	}
-	dir := project(t, "-- cdk.out/x --\n-- app.yaml --\nResources: {T: {Type: AWS::SNS::Topic}}\n")
+	dir := project(t, "-- cdk.json --\n-- app.yaml --\nResources: {T: {Type: AWS::SNS::Topic}}\n")
 	_, err := Load(context.Background(), Options{Path: dir})
-	if !fault.Is(err, fault.NotFound) || !strings.Contains(err.Error(), "template.yaml") || !strings.Contains(err.Error(), "cdk.out") {
+	if !fault.Is(err, fault.NotFound) || !strings.Contains(err.Error(), "template.yaml") || !strings.Contains(err.Error(), "npx cdk synth") {
 		t.Error(err)
 	}
 	if r, _ := load(t, Options{Dir: dir, Path: "app.yaml"}); r.Findings[0].Pos.File != "app.yaml" {

@@ -42,6 +42,9 @@ func shapes() map[string]shape {
 		v2 + "DomainName": {"DomainName", 64, false, "{name}", "RegionalDomainName=d-{id10}.execute-api.{region}.{suffix} RegionalHostedZoneId=Z1UJRXOUMOOFQ8 DistributionDomainName=d-{id10}.execute-api.{region}.{suffix} DistributionHostedZoneId=Z1UJRXOUMOOFQ8 DomainNameArn=" +
 			arn + "apigateway:{region}::/domainnames/{name}"},
 		"AWS::ApiGateway::RestApi":             {"", 64, false, "{id10}", "RestApiId={id10} RootResourceId={id10}"},
+		"AWS::ApiGateway::ApiKey":              {"", 64, false, "{id10}", "APIKeyId={id10}"},
+		"AWS::ApiGateway::UsagePlan":           {"", 64, false, "{id6}", "Id={id6}"},
+		"AWS::ApiGateway::UsagePlanKey":        {"", 64, false, "{id10}", "Id={id10}"},
 		"AWS::ApiGateway::Stage":               {"StageName", 64, false, "{name}", ""},
 		"AWS::Serverless::Api":                 {"", 64, false, "{id10}", "RootResourceId={id10} RestApiId={id10}"},
 		"AWS::Serverless::HttpApi":             {"", 64, false, "{id10}", "ApiId={id10} ApiEndpoint=https://{id10}.execute-api.{region}.{suffix}"},

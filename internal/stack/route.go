@@ -32,15 +32,10 @@ func (b *builder) route(in *instance, r *cfn.Resource) {
 		in.report(Error, "bad-property", r, p.pos("RouteResponseSelectionExpression"), "Write $default.", "RouteResponseSelectionExpression can only be $default.")
 	}
 	rt.Channel = in.channel(r, rt.Key)
+	in.livegate(r, rt)
 	b.target(p, a, rt)
-	in.access(p, a, rt)
-	if rt.ModelSelectionExpression != "" || len(rt.RequestModels) > 0 {
-		at := p.pos("RequestModels")
-		if rt.ModelSelectionExpression != "" {
-			at = p.pos("ModelSelectionExpression")
-		}
-		in.report(Warning, "model-not-supported", r, at, "Until then the route answers with an error frame.", "Request models are not supported yet: the route %s.", rt.Key)
-	}
+	in.authorization(p, a, rt)
+	in.requestModels(p, a, rt)
 	a.api.Routes = append(a.api.Routes, rt)
 	a.routes[rt.ID] = rt
 }
@@ -84,48 +79,6 @@ func (b *builder) target(p props, a *builtAPI, rt *model.Route) {
 		}
 	}
 	p.in.report(Error, "bad-target", p.r, p.pos("Target"), "Refer to an AWS::ApiGatewayV2::Integration of this API.", "The route %s leads to the integration %s, which does not exist.", rt.Key, quote(id))
-}
-
-// access reports authorization that is not built yet, on the route it protects.
-func (in *instance) access(p props, a *builtAPI, rt *model.Route) {
-	protected := rt.AuthorizationType
-	switch protected {
-	case "", "NONE":
-		protected = ""
-	case "AWS_IAM", "CUSTOM":
-		if rt.Key != model.RouteConnect {
-			in.report(Error, "bad-property", p.r, p.pos("AuthorizationType"), "Move it to the $connect route.", "Currently, authorization is restricted to the $connect route only.")
-			return
-		}
-	default:
-		in.report(Error, "bad-property", p.r, p.pos("AuthorizationType"), "Use NONE, AWS_IAM or CUSTOM.", "AuthorizationType cannot be %s on a WebSocket API.", quote(protected))
-		return
-	}
-	if protected == "CUSTOM" && !p.missing("AuthorizerId", "Add `AuthorizerId: !Ref MyAuthorizer`.") && rt.AuthorizerID != "" {
-		found := false
-		for _, auth := range a.api.Authorizers {
-			found = found || auth.ID == rt.AuthorizerID
-		}
-		if !found {
-			in.report(Error, "unknown-authorizer", p.r, p.pos("AuthorizerId"), "Refer to an AWS::ApiGatewayV2::Authorizer of this API.", "The authorizer of route %s does not exist.", rt.Key)
-		}
-	}
-	var what string
-	switch {
-	case protected == "CUSTOM":
-		what = "Lambda authorizers are"
-	case protected == "AWS_IAM":
-		what = "IAM authorization is"
-	case rt.APIKeyRequired && rt.Key == model.RouteConnect:
-		what = "Required API keys are"
-	default:
-		return
-	}
-	at := p.pos("AuthorizationType")
-	if protected == "" {
-		at = p.pos("ApiKeyRequired")
-	}
-	in.report(Warning, "authorizer-not-supported", p.r, at, "Connections are refused rather than let in unchecked.", "%s not supported yet: every connection to %s is refused with 500.", what, a.api.LogicalID)
 }
 
 // requestParameters reads {"route.request.querystring.x": {Required: true}}.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,9 +16,10 @@ import (
 	"github.com/livegate/livegate/internal/model"
 )
 
-// config fills in options from samconfig.toml and defaults. Explicit options
-// win, then the environment's deploy section, then its global section.
-func (b *builder) config(template string) error {
+// config fills in options from samconfig.toml, what a packager knows, and
+// defaults. Explicit options win, then the environment's deploy section, then its
+// global section.
+func (b *builder) config(p *origin, template string) error {
 	b.given = map[string]*cfn.Node{}
 	o := &b.opts
 	path := o.ConfigFile
@@ -40,14 +42,19 @@ func (b *builder) config(template string) error {
 	for name, v := range o.Parameters {
 		b.given[name] = cfn.Text(v, cfn.Pos{})
 	}
-	if o.StackName == "" {
-		o.StackName = stackName(filepath.Base(filepath.Dir(template)))
+	if p.stackName == "" {
+		p.stackName = filepath.Base(filepath.Dir(template))
+		if isDir(template) {
+			p.stackName = filepath.Base(template)
+		}
 	}
-	if o.Region == "" {
-		o.Region = defaultRegion
-	}
-	if o.AccountID == "" {
-		o.AccountID = defaultAccount
+	o.StackName = orElse(o.StackName, stackName(p.stackName))
+	o.Region = orElse(o.Region, orElse(p.region, defaultRegion))
+	o.AccountID = orElse(o.AccountID, orElse(p.account, defaultAccount))
+	if len(p.ssm) > 0 {
+		values := maps.Clone(p.ssm)
+		maps.Copy(values, o.SSM)
+		o.SSM = values
 	}
 	return nil
 }
