@@ -15,8 +15,11 @@ lint: ## gofmt, go vet, staticcheck and golangci-lint, as CI runs them
 	$(GO) vet ./...
 	$(GO) -C tools tool -n golangci-lint >/dev/null && $$($(GO) -C tools tool -n golangci-lint) run ./...
 
-test: ## everything, real clients included
-	$(GO) test ./...
+test: ## everything, real clients included; the compatibility table must still hold
+	$(GO) run ./conformance/parity ./...
+
+parity: ## the same, and record in the compatibility table what passed
+	$(GO) run ./conformance/parity -write ./...
 
 race: ## the packages where goroutines meet
 	$(GO) test -race ./internal/...
@@ -30,4 +33,4 @@ compat: ## other people's public apps: make compat APPS=dir [ARTICLE=file]
 bench: build ## side by side with peers; see bench/README.md
 	bench/run.sh
 
-.PHONY: all build fmt lint test race e2e compat bench
+.PHONY: all build fmt lint test parity race e2e compat bench

@@ -16,10 +16,10 @@ const module = "github.com/livegate/livegate/"
 // picture. A package may import floors strictly below its own: never upward,
 // never sideways.
 var floors = [][]string{
-	0: {"fault", "id", "clock", "frame", "bound", "topic", "meter", "selection", "attr", "cfn", "sigv4", "localca", "terminal"},
+	0: {"fault", "id", "clock", "frame", "bound", "topic", "meter", "selection", "attr", "cfn", "sigv4", "localca", "terminal", "parity", "vtl", "iam", "schema"},
 	1: {"model", "dynexpr"},
 	2: {"event", "client"},
-	3: {"conn", "registry", "fanout", "runtime", "integration", "table", "storage", "stack"},
+	3: {"conn", "registry", "fanout", "runtime", "integration", "authz", "table", "storage", "stack", "frontdoor"},
 	4: {"gateway", "connapi", "awsapi", "intercept", "control", "console", "devguard"},
 	5: {"app"},
 }
@@ -31,13 +31,15 @@ const bedrock = "fault"
 // soleImporter names the only package that may touch each big dependency, so
 // that replacing one is a change in one place.
 var soleImporter = map[string]string{
-	"go.etcd.io/bbolt":                    "storage",
-	"golang.org/x/sys/unix":               "conn",
-	"github.com/evanw/esbuild":            "runtime",
-	"go.yaml.in/yaml/v3":                  "cfn",
-	"github.com/fsnotify/fsnotify":        "app",
-	"github.com/klauspost/compress":       "frame",
-	"github.com/prometheus/client_golang": "meter",
+	"go.etcd.io/bbolt":                      "storage",
+	"golang.org/x/sys/unix":                 "conn",
+	"github.com/evanw/esbuild":              "runtime",
+	"go.yaml.in/yaml/v3":                    "cfn",
+	"github.com/fsnotify/fsnotify":          "app",
+	"github.com/klauspost/compress":         "frame",
+	"github.com/prometheus/client_golang":   "meter",
+	"github.com/santhosh-tekuri/jsonschema": "schema",
+	"github.com/coreos/go-oidc":             "authz",
 }
 
 type pkg struct {

@@ -92,7 +92,7 @@ func (c *cli) root() *cobra.Command {
 		return &usageError{msg: flagText(err), hint: "see " + cmd.CommandPath() + " --help"}
 	})
 	root.AddCommand(c.devCommand(), c.validateCommand(), c.connectCommand(), c.invokeCommand(),
-		c.statusCommand(), c.tablesCommand(), c.doctorCommand(), c.resetCommand(), c.versionCommand(), c.conformanceCommand())
+		c.statusCommand(), c.tablesCommand(), c.doctorCommand(), c.resetCommand(), c.compatCommand(), c.versionCommand(), c.conformanceCommand())
 	root.SetHelpCommand(&cobra.Command{Use: "help [command]", Short: "Help about any command", Hidden: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			target, _, err := cmd.Root().Find(args)

@@ -49,7 +49,7 @@ and stops; Ctrl-C again stops at once.`,
 }
 
 func templateFiles(_ *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-	return []string{"yaml", "yml", "json"}, cobra.ShellCompDirectiveFilterFileExt
+	return []string{"yaml", "yml", "json", "tf"}, cobra.ShellCompDirectiveFilterFileExt
 }
 
 // dev runs the application until ctx ends.

@@ -45,25 +45,28 @@ func fromEnvironment(fs *pflag.FlagSet, getenv func(string) string) (err error) 
 // templateFlags are the flags that decide how a template is read: dev and validate.
 type templateFlags struct {
 	stackName, region, account, configEnv string
+	stack, stage                          string
 	overrides, ssm, imports               []string
 }
 
 func (t *templateFlags) register(fs *pflag.FlagSet) {
 	fs.StringVar(&t.stackName, "stack-name", "", "stack name (default: samconfig.toml, else the directory's name)")
+	fs.StringVar(&t.stack, "stack", "", "stack of a CDK app that has several (default: those with a WebSocket API, and what they need)")
+	fs.StringVar(&t.stage, "stage", "", "stage that a Serverless Framework project is packaged for (default: the project's)")
 	fs.StringVar(&t.region, "region", "", "AWS region that the application sees (default: samconfig.toml, AWS_REGION, else us-east-1)")
 	fs.StringVar(&t.account, "account-id", "", "AWS account id that the application sees (12 digits)")
 	fs.StringArrayVar(&t.overrides, "parameter-overrides", nil, `template parameters as in SAM: "Key=Value Key2='a b'"; may be repeated`)
 	fs.StringVar(&t.configEnv, "config-env", "", "environment in samconfig.toml (default \"default\")")
 	fs.StringArrayVar(&t.ssm, "ssm-parameter", nil, "value of a parameter that the template reads from Systems Manager: /app/url=VALUE; may be repeated")
 	fs.StringArrayVar(&t.imports, "import", nil, "value of another stack's export, for Fn::ImportValue: NAME=VALUE; may be repeated")
-	variable(fs, "ssm-parameter", "import", "stack-name", "region", "account-id", "parameter-overrides", "config-env")
+	variable(fs, "stack", "stage", "ssm-parameter", "import", "stack-name", "region", "account-id", "parameter-overrides", "config-env")
 }
 
 // config reads the template flags and the arguments: one path, and Key=Value
 // pairs, because `--parameter-overrides A=1 B=2` without quotes is how SAM's own
 // documentation writes it, and B=2 arrives as an argument.
 func (t *templateFlags) config(args []string) (app.Config, error) {
-	cfg := app.Config{StackName: t.stackName, Region: t.region, AccountID: t.account, ConfigEnv: t.configEnv}
+	cfg := app.Config{Stack: t.stack, Stage: t.stage, StackName: t.stackName, Region: t.region, AccountID: t.account, ConfigEnv: t.configEnv}
 	overrides := t.overrides
 	for _, arg := range args {
 		switch _, err := os.Stat(arg); {

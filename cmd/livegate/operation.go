@@ -9,6 +9,7 @@ import (
 
 	"github.com/livegate/livegate/internal/app"
 	"github.com/livegate/livegate/internal/conn"
+	"github.com/livegate/livegate/internal/fault"
 )
 
 // maxRate is the highest rate that can be told from no bound.
@@ -22,7 +23,10 @@ type operation struct {
 	grace, drain          time.Duration
 	heartbeat, engine     string
 	tables, endpoint      string
+	credentials           string
+	accessLog             string
 	rates                 conn.Rates
+	limits                limitFlags
 }
 
 func (o *operation) register(fs *pflag.FlagSet) {
@@ -40,7 +44,10 @@ func (o *operation) register(fs *pflag.FlagSet) {
 	fs.StringVar(&o.engine, "engine", "auto", "for diagnosis: how connections are served, auto, loop (event loops) or portable (goroutines)")
 	fs.StringVar(&o.tables, "tables", "durable", "how tables are kept: durable (an answer means: on disk) or fast (a power failure loses the last second)")
 	fs.StringVar(&o.endpoint, "dynamodb-endpoint", "", "tables are at this DynamoDB endpoint, e.g. http://localhost:8000, called with the AWS_ credentials of the environment; missing tables of the template are created there")
-	variable(fs, "tables", "dynamodb-endpoint", "management", "management-token-file", "pprof", "quiet", "grace", "drain", "heartbeat", "engine",
+	fs.StringVar(&o.credentials, "credentials", "", "JSON file of access keys that may call AWS endpoints and connect with IAM, and their policies; others are then refused")
+	fs.StringVar(&o.accessLog, "access-log", "", "append the stages' access logs to this file (default: they are part of the log)")
+	o.limits.register(fs)
+	variable(fs, "credentials", "access-log", "tables", "dynamodb-endpoint", "management", "management-token-file", "pprof", "quiet", "grace", "drain", "heartbeat", "engine",
 		"max-connections", "max-connections-per-ip", "handshake-rate", "handshake-rate-per-ip")
 }
 
@@ -53,7 +60,7 @@ func (o *operation) apply(cfg *app.Config, getenv func(string) string) error {
 		return usagef("--drain %v: want less than --grace (%v), so that the last $disconnect has time to run", o.drain, o.grace)
 	}
 	cfg.Management, cfg.Profiling, cfg.Grace, cfg.Drain = o.management, o.profiling, o.grace, o.drain
-	cfg.Quiet = o.quiet
+	cfg.Quiet, cfg.AccessLog = o.quiet, o.accessLog
 	cfg.Tables, cfg.DynamoDBEndpoint = o.tables, o.endpoint
 	r := o.rates
 	if !(r.Conns >= 0 && r.ConnsPerIP >= 0 && r.Handshakes >= 0 && r.Handshakes <= maxRate && r.HandshakesPerIP >= 0 && r.HandshakesPerIP <= maxRate) { // NaN too
@@ -67,6 +74,15 @@ func (o *operation) apply(cfg *app.Config, getenv func(string) string) error {
 		}
 		if cfg.Heartbeat = d; d == 0 {
 			cfg.Heartbeat = -1
+		}
+	}
+	if err := o.limits.apply(&cfg.Limits); err != nil {
+		return err
+	}
+	if o.credentials != "" {
+		var err error
+		if cfg.Credentials, err = app.ReadCredentials(o.credentials); err != nil {
+			return usagef("--credentials: %s", fault.Message(err))
 		}
 	}
 	cfg.ManagementToken = getenv(tokenVariable)

@@ -23,6 +23,7 @@ import (
 
 	"github.com/fsnotify/fsnotify"
 
+	"github.com/livegate/livegate/internal/authz"
 	"github.com/livegate/livegate/internal/awsapi/dynamodbproxy"
 	"github.com/livegate/livegate/internal/client"
 	"github.com/livegate/livegate/internal/clock"
@@ -49,6 +50,9 @@ import (
 // loopback port 3001.
 type Config struct {
 	Path        string // directory or template file
+	Stack       string // of a cloud assembly that has several
+	Stage       string // that the Serverless Framework packages for
+	ReadOnly    bool   // run no packager
 	StackName   string
 	Region      string
 	AccountID   string
@@ -67,9 +71,9 @@ type Config struct {
 	MapHosts    map[string]string // host → address:port
 	Passthrough []string          // AWS services that may be reached for real
 	Watch       bool
-	Profile     string            // "aws" (default) or "open"
-	SetOffline  bool              // set IS_OFFLINE and AWS_SAM_LOCAL for functions
-	Credentials map[string]string // access key id → secret; when set, others are refused
+	Profile     string                // "aws" (default) or "open"
+	SetOffline  bool                  // set IS_OFFLINE and AWS_SAM_LOCAL for functions
+	Credentials map[string]Credential // by access key id; when set, others are refused
 	Version     string
 	Quiet       bool // log what went wrong, not what clients do
 	// Management is where metrics, health and profiles are served apart from
@@ -82,11 +86,13 @@ type Config struct {
 	// Heartbeat is the silence after which clients are pinged: 0 = the profile's
 	// (aws: never; open: 25 s), negative = never.
 	Heartbeat time.Duration
+	Limits    LimitChanges
 	// DynamoDBEndpoint answers for the tables in place of our own; "" = our own. It is
 	// called with the credentials in the environment.
 	DynamoDBEndpoint string
 	Tables           string              // how our own are kept: "durable" (also "") or "fast", see storage.Config.Fast
 	Rates            conn.Rates          // who may open how much on the port; functions' own calls count too
+	AccessLog        string              // file for the stages' access logs; "" = the log
 	Engine           string              // of connections: "auto" (also ""), "loop" or "portable"
 	Getenv           func(string) string // the user's environment; nil means an empty one
 	Logs             func(model.LogLine) // every user-visible event; called from many goroutines
@@ -126,6 +132,9 @@ type App struct {
 	keys      sigv4.Keys // of callers
 	channels  channels
 	server    *conn.Server
+	access    *authz.Guard
+	accesses  *accessLog // nil: access logs go to the log
+	services  services
 	timeline  *control.Timeline
 	started   time.Time
 	announce  func() // tells the user and the console what runs now
@@ -292,6 +301,16 @@ func (a *App) start(ctx context.Context) (err error) {
 		return err
 	}
 	a.registry = registry.New(registry.Config{Node: id.NewNodeKey()})
+	a.access = authz.New(authz.Config{
+		Functions: timedFunctions{a.runtime, &a.metrics.function}, Callers: a.caller,
+		AnyCaller: len(a.cfg.Credentials) == 0, AllowPrivate: true, Clock: a.clock,
+	})
+	if a.cfg.AccessLog != "" {
+		if a.accesses, err = openAccessLog(a.cfg.AccessLog); err != nil {
+			return err
+		}
+	}
+	a.services = a.newServices(next.app)
 	a.gateway, err = gateway.New(a.gatewayConfig())
 	if err != nil {
 		return err
@@ -306,6 +325,7 @@ func (a *App) start(ctx context.Context) (err error) {
 	a.bindStorage()
 	a.bindFunctions()
 	a.bindGateway()
+	a.bindMetrics()
 	a.bindChannels()
 	return a.apply(ctx, next)
 }
@@ -341,6 +361,9 @@ func (a *App) close() error {
 	if a.external != nil {
 		a.external.Close()
 	}
+	if a.accesses != nil {
+		errs = append(errs, a.accesses.close())
+	}
 	if a.db != nil {
 		errs = append(errs, a.db.Close())
 	}
@@ -352,12 +375,16 @@ func (a *App) close() error {
 
 // gatewayConfig wires the gateway to its engines.
 func (a *App) gatewayConfig() gateway.Config {
+	functions := timedFunctions{a.runtime, &a.metrics.function}
 	return gateway.Config{
 		Registry: a.registry,
 		Integrations: integration.New(integration.Config{
-			Functions: timedFunctions{a.runtime, &a.metrics.function},
-			HTTP:      &http.Client{Transport: timedBackends{a.backends(), &a.metrics.http}},
+			Functions: functions, Events: a.runtime, Services: a.services,
+			HTTP:  &http.Client{Transport: timedBackends{a.backends(), &a.metrics.http}},
+			Bytes: a.cfg.Profile == "open",
 		}),
+		Guard:     a.access,
+		AccessLog: a.accessLine, PeerCertificates: (*conn.Upgrade).PeerCertificates,
 		Journal: journal{a.db},
 		Profile: a.cfg.Profile,
 		Limits:  a.limits(),

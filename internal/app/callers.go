@@ -1,10 +1,13 @@
 package app
 
 import (
+	"cmp"
 	"strings"
 	"time"
 
+	"github.com/livegate/livegate/internal/authz"
 	"github.com/livegate/livegate/internal/fault"
+	"github.com/livegate/livegate/internal/model"
 	"github.com/livegate/livegate/internal/sigv4"
 )
 
@@ -14,8 +17,41 @@ func (a *App) secret(accessKeyID string) (string, bool) {
 	if s, ok := a.runtime.Secret(accessKeyID); ok {
 		return s, true
 	}
-	s, ok := a.cfg.Credentials[accessKeyID]
-	return s, ok
+	c, ok := a.cfg.Credentials[accessKeyID]
+	return c.Secret, ok
+}
+
+// caller is who signs with an access key: a function in its role's name, or the
+// owner of configured credentials. Workers may do everything, as in dev on AWS a
+// role of one's own would let them.
+func (a *App) caller(accessKeyID string) (authz.Caller, bool) {
+	if secret, ok := a.runtime.Secret(accessKeyID); ok {
+		name, _ := a.runtime.FunctionOf(accessKeyID)
+		return authz.Caller{Secret: secret, UserID: accessKeyID + ":" + name}, true
+	}
+	c, ok := a.cfg.Credentials[accessKeyID]
+	if !ok {
+		return authz.Caller{}, false
+	}
+	return authz.Caller{Secret: c.Secret, UserID: cmp.Or(c.User, accessKeyID), UserARN: c.ARN, Policies: c.Policies}, true
+}
+
+// allow is connapi's Allow: nil where every caller may do everything.
+func (a *App) allow() func(accessKeyID, method string, addr model.Address, connectionID string) error {
+	if !a.cfg.restricted() {
+		return nil
+	}
+	return a.mayManage
+}
+
+// mayManage decides on a call of @connections by the owner of configured credentials
+// with policies (execute-api:ManageConnections).
+func (a *App) mayManage(accessKeyID, method string, addr model.Address, connectionID string) error {
+	c, ok := a.caller(accessKeyID)
+	if !ok {
+		return nil // check has let an unknown key in
+	}
+	return a.access.Manage(c, method, authz.ConnectionARN(a.current(), addr.API, addr.Stage, connectionID))
 }
 
 // check verifies a signed request to @connections. Keys nobody knows pass in dev

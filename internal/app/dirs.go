@@ -25,17 +25,7 @@ type dirs struct {
 // prepareDirs makes both and checks that they can be written, before anything
 // else is tried. The data directory ignores itself in git.
 func prepareDirs(cfg Config) (d dirs, err error) {
-	if d.data = cfg.DataDir; d.data == "" {
-		if d.data, err = client.DefaultDataDir(cfg.Path); err != nil {
-			return d, err
-		}
-	}
-	if d.cache = cfg.CacheDir; d.cache == "" {
-		if d.cache, err = client.DefaultCacheDir(os.Getenv); err != nil {
-			return d, err
-		}
-	}
-	if d.data, err = filepath.Abs(d.data); err != nil {
+	if d.data, d.cache, err = cfg.places(); err != nil {
 		return d, err
 	}
 	if _, err := os.Stat(filepath.Dir(d.data)); err != nil {
@@ -60,6 +50,22 @@ func prepareDirs(cfg Config) (d dirs, err error) {
 		}
 	}
 	return d, nil
+}
+
+// places are the two directories, made or not.
+func (c *Config) places() (data, cache string, err error) {
+	if data = c.DataDir; data == "" {
+		if data, err = client.DefaultDataDir(c.Path); err != nil {
+			return "", "", err
+		}
+	}
+	if cache = c.CacheDir; cache == "" {
+		if cache, err = client.DefaultCacheDir(os.Getenv); err != nil {
+			return "", "", err
+		}
+	}
+	data, err = filepath.Abs(data)
+	return data, cache, err
 }
 
 // listen binds the dev port on loopback, IPv4 and, where the machine has it, IPv6:

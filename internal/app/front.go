@@ -10,8 +10,6 @@ import (
 	"strings"
 
 	"github.com/livegate/livegate/internal/awsapi"
-	"github.com/livegate/livegate/internal/awsapi/lambda"
-	"github.com/livegate/livegate/internal/awsapi/sts"
 	"github.com/livegate/livegate/internal/client"
 	"github.com/livegate/livegate/internal/connapi"
 	"github.com/livegate/livegate/internal/console"
@@ -39,17 +37,13 @@ func (a *App) front(app *model.App) http.Handler {
 	f := &front{app: a, mapped: map[string]*httputil.ReverseProxy{}}
 	a.callbacks = connapi.New(connapi.Config{
 		App: a.current, Registry: a.registry, Callers: a.runtime,
-		RequireSignature: true, Check: a.check,
+		RequireSignature: true, Check: a.check, Allow: a.allow(),
 	})
 	a.bindCallbacks(a.callbacks.Stats)
 	f.callbacks = a.callbacks
 	f.aws = awsapi.New(awsapi.Config{
-		Services: map[string]http.Handler{
-			"dynamodb": a.metrics.tables.around(a.dynamoDB()),
-			"lambda":   lambda.New(lambda.Config{Functions: a.runtime, App: a.current}),
-			"sts":      sts.New(sts.Config{Account: app.AccountID, Partition: app.Partition, Function: a.runtime.FunctionOf}),
-		},
-		Secret: a.callerSecret, Keys: &a.keys, RequireValid: len(a.cfg.Credentials) > 0,
+		Services: a.services.handlers,
+		Secret:   a.callerSecret, Keys: &a.keys, RequireValid: len(a.cfg.Credentials) > 0,
 		Region: app.Region, Passthrough: a.passthrough(),
 		Credentials: a.ownCredentials, Logs: a.log,
 	})

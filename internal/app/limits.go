@@ -1,11 +1,14 @@
 package app
 
 import (
+	"math"
 	goruntime "runtime"
 	"time"
 
 	"github.com/livegate/livegate/internal/fault"
+	"github.com/livegate/livegate/internal/frame"
 	"github.com/livegate/livegate/internal/gateway"
+	"github.com/livegate/livegate/internal/model"
 )
 
 // Engines of connections.
@@ -35,16 +38,51 @@ func (c *Config) Validate() error {
 	return c.checkManagement()
 }
 
+// NoLimit takes a limit away.
+const NoLimit = -1
+
+// LimitChanges are what the user changed of the profile's limits: 0 is the
+// profile's, NoLimit none.
+type LimitChanges struct {
+	Message, Frame     int // bytes
+	Idle, Lifetime     time.Duration
+	Requests, Connects float64 // per second
+}
+
 // limits are the profile's with what the user changed; nil when that is nothing.
 func (a *App) limits() *gateway.Limits {
-	if a.cfg.Heartbeat == 0 {
+	c := a.cfg.Limits
+	if a.cfg.Heartbeat == 0 && c == (LimitChanges{}) {
 		return nil
 	}
 	l := gateway.AWSLimits()
 	if a.cfg.Profile == "open" {
 		l = gateway.OpenLimits()
 	}
-	l.Heartbeat = max(0, a.cfg.Heartbeat)
-	l.HeartbeatWait = min(l.Heartbeat, heartbeatWait)
+	if a.cfg.Heartbeat != 0 {
+		l.Heartbeat = max(0, a.cfg.Heartbeat)
+		l.HeartbeatWait = min(l.Heartbeat, heartbeatWait)
+	}
+	change(&l.Message, c.Message)
+	change(&l.Frame, c.Frame)
+	change(&l.Idle, c.Idle)
+	change(&l.Lifetime, c.Lifetime)
+	if c.Message > 0 {
+		l.SendBytes = max(l.SendBytes, c.Message+frame.MaxHeader) // or the largest could come in and never go out
+	}
+	throttle(&l.Requests, c.Requests)
+	throttle(&l.Connects, c.Connects)
 	return &l
+}
+
+func change[T int | time.Duration](limit *T, to T) {
+	if to != 0 {
+		*limit = max(0, to)
+	}
+}
+
+func throttle(limit *model.Throttle, rate float64) {
+	if rate != 0 {
+		*limit = model.Throttle{Rate: max(0, rate), Burst: int(max(0, math.Ceil(rate)))}
+	}
 }

@@ -86,8 +86,38 @@ func (a *App) bindGateway() {
 		gw{Name: "livegate_channel_leaves_total", Help: "Subscriptions that routes undid.", Value: func(s gateway.Stats) float64 { return float64(s.Leaves) }},
 		gw{Name: "livegate_channel_publishes_total", Help: "Messages that routes published to channels.", Value: func(s gateway.Stats) float64 { return float64(s.Publishes) }},
 		gw{Name: "livegate_channel_deliveries_total", Help: "Channel messages queued for a client.", Value: func(s gateway.Stats) float64 { return float64(s.Deliveries) }},
+		gw{Name: "livegate_messages_invalid_total", Help: "Messages that their model did not fit.", Value: func(s gateway.Stats) float64 { return float64(s.Invalid) }},
+		gw{Name: "livegate_throttled_total", Help: "Handshakes and messages over a limit of the account, a stage, a route or a usage plan.", Value: func(s gateway.Stats) float64 { return float64(s.Throttled) }},
 		gw{Name: "livegate_route_errors_total", Help: "Routes whose integration failed, $connect and $disconnect included.", Value: func(s gateway.Stats) float64 { return float64(s.Errors) }},
 	)
+}
+
+// bindMetrics gives what CloudWatch would count, under its names in Prometheus's form.
+func (a *App) bindMetrics() {
+	type cw = meter.Series[gateway.Metric]
+	meter.BindRows(a.metrics.reg, []string{"api_id", "stage", "route"}, func() iter.Seq2[[]string, gateway.Metric] {
+		return func(yield func([]string, gateway.Metric) bool) {
+			for _, m := range a.gateway.Metrics() {
+				if !yield([]string{m.APIID, m.Stage, m.Route}, m) {
+					return
+				}
+			}
+		}
+	},
+		cw{Name: "livegate_apigateway_connect_count_total", Help: "ConnectCount: calls of the $connect integration.", Value: func(m gateway.Metric) float64 { return float64(m.ConnectCount) }},
+		cw{Name: "livegate_apigateway_message_count_total", Help: "MessageCount: messages from clients and replies to them.", Value: func(m gateway.Metric) float64 { return float64(m.MessageCount) }},
+		cw{Name: "livegate_apigateway_integration_error_total", Help: "IntegrationError: integrations that answered 4xx or 5xx.", Value: func(m gateway.Metric) float64 { return float64(m.IntegrationError) }},
+		cw{Name: "livegate_apigateway_client_error_total", Help: "ClientError: requests refused before the integration.", Value: func(m gateway.Metric) float64 { return float64(m.ClientError) }},
+		cw{Name: "livegate_apigateway_execution_error_total", Help: "ExecutionError: integrations that could not be called.", Value: func(m gateway.Metric) float64 { return float64(m.ExecutionError) }},
+		cw{Name: "livegate_apigateway_integration_latency_seconds_total", Help: "IntegrationLatency, summed.", Value: func(m gateway.Metric) float64 { return m.IntegrationLatency.Seconds() }},
+		cw{Name: "livegate_apigateway_integration_calls_total", Help: "Calls that IntegrationLatency is the sum of.", Value: func(m gateway.Metric) float64 { return float64(m.IntegrationCount) }},
+	)
+	a.metrics.reg.CounterFunc("livegate_access_log_lines_lost_total", "Access log lines that the file could not take.", func() float64 {
+		if a.accesses == nil {
+			return 0
+		}
+		return float64(a.accesses.lost.Load())
+	})
 }
 
 func (a *App) bindChannels() {

@@ -34,7 +34,7 @@ func own(name string) string {
 
 // Two instances: the second keeps its tables in the first.
 func TestTablesAtAnExternalEndpoint(t *testing.T) {
-	first := start(t, Config{Credentials: map[string]string{"AKIAOWN": "own"}})
+	first := start(t, Config{Credentials: map[string]Credential{"AKIAOWN": {Secret: "own"}}})
 	away := signedBy(first.status.EndpointURL, "AKIAOWN", "own")
 	if _, err := away.DeleteTable(t.Context(), &sdk.DeleteTableInput{TableName: aws.String("things")}); err != nil {
 		t.Fatal(err)
@@ -64,7 +64,7 @@ func TestTablesAtAnExternalEndpoint(t *testing.T) {
 }
 
 func TestAnExternalEndpointThatCannotBeUsed(t *testing.T) {
-	first := start(t, Config{Credentials: map[string]string{"AKIAOWN": "own"}})
+	first := start(t, Config{Credentials: map[string]Credential{"AKIAOWN": {Secret: "own"}}})
 	gone := httptest.NewServer(http.NotFoundHandler())
 	gone.Close()
 	otherKey := strings.ReplaceAll(strings.Replace(mockApp, "%s", "x", 1), "AttributeName: id", "AttributeName: other")

@@ -72,6 +72,17 @@ func (a *App) tlsConfig() *tls.Config {
 	cfg.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 		return a.ca.Load().GetCertificate(hello)
 	}
+	cfg.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		authorities := a.gateway.ClientCAs(hello.ServerName)
+		if authorities == nil {
+			return nil, nil
+		}
+		asking := cfg.Clone()
+		// The gateway verifies what comes, by the name in the Host header.
+		asking.ClientCAs, asking.ClientAuth = authorities, tls.RequestClientCert
+		asking.GetConfigForClient = nil
+		return asking, nil
+	}
 	return cfg
 }
 

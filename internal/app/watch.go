@@ -151,8 +151,8 @@ func (a *App) followDir(w *fsnotify.Watcher, dir string) {
 // skipped names what no edit of the user goes through.
 func skipped(base string) bool {
 	switch base {
-	case ".git", ".livegate", ".aws-sam", "node_modules", "__pycache__", ".venv", ".idea", ".vscode":
+	case ".git", ".livegate", ".aws-sam", "node_modules", "__pycache__", ".venv", ".idea", ".vscode", ".serverless", "cdk.out":
 		return true
 	}
-	return strings.HasSuffix(base, "~") || strings.HasSuffix(base, ".swp") || strings.HasSuffix(base, ".pyc") || strings.HasPrefix(base, ".#")
+	return strings.HasPrefix(base, ".livegate-serverless") || strings.HasSuffix(base, "~") || strings.HasSuffix(base, ".swp") || strings.HasSuffix(base, ".pyc") || strings.HasPrefix(base, ".#")
 }

@@ -2,6 +2,8 @@ package conn
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"net"
 	"net/http"
@@ -45,6 +47,40 @@ func (u *Upgrade) Get(name string) string {
 		}
 	}
 	return ""
+}
+
+// PeerCertificates are those that the client showed on its TLS connection, its own
+// first; nil when it showed none. They are verified as far as Config.TLS asks for that.
+// Only before the upgrade is answered.
+func (u *Upgrade) PeerCertificates() []*x509.Certificate {
+	tc := u.c.overTLS()
+	if tc == nil {
+		return nil
+	}
+	return tc.ConnectionState().PeerCertificates
+}
+
+// overTLS is the TLS connection under c; nil without.
+func (c *Conn) overTLS() *tls.Conn {
+	if c.coding != nil && c.coding.tls != nil {
+		return c.coding.tls.tc
+	}
+	r, ok := c.via.(*routine)
+	if !ok {
+		return nil
+	}
+	for at := r.nc; ; {
+		switch v := at.(type) {
+		case *tls.Conn:
+			return v
+		case *patient:
+			at = v.Conn
+		case *replayed:
+			at = v.Conn
+		default:
+			return nil
+		}
+	}
 }
 
 // Context is cancelled, with cause ErrGone, when the client vanishes or breaks

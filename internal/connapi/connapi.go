@@ -72,6 +72,9 @@ type Config struct {
 	// checked. A *sigv4.Error is answered 403 with its type. It must not block, and
 	// must copy what it keeps of either.
 	Check func(sig *sigv4.Signature, r *sigv4.Request) error
+	// Allow decides whether the owner of an access key may use the API on a connection
+	// (execute-api:ManageConnections); nil: everybody may. It must not block.
+	Allow func(accessKeyID, method string, addr model.Address, connectionID string) error
 }
 
 // Handler serves @connections.
@@ -160,6 +163,11 @@ func (h *Handler) target(q *call) (t registry.Target, err error) {
 	name = strings.Trim(name, "/")
 	if name == "" {
 		return t, noMethod
+	}
+	if h.cfg.Allow != nil {
+		if err := h.cfg.Allow(q.key, q.method, addr, name); err != nil {
+			return t, err
+		}
 	}
 	t = registry.Target{APIID: addr.API.ID, Stage: addr.Stage.Name, NoWait: !q.wait}
 	if t.Conn, err = id.ParseConn(name); err != nil {

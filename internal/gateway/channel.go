@@ -8,7 +8,7 @@ import (
 	"github.com/livegate/livegate/internal/fanout"
 	"github.com/livegate/livegate/internal/fault"
 	"github.com/livegate/livegate/internal/frame"
-	"github.com/livegate/livegate/internal/id"
+	"github.com/livegate/livegate/internal/integration"
 	"github.com/livegate/livegate/internal/model"
 	"github.com/livegate/livegate/internal/selection"
 )
@@ -63,11 +63,11 @@ func compileChannel(m *model.Channel) (*channel, error) {
 func fits(value []byte) bool { return len(value) > 0 && !bytes.ContainsAny(value, "/*") }
 
 // act does what the route says with a channel, and returns its name.
-func (s *session) act(st *stage, rt *route, body []byte) (name string, err error) {
-	g, c := s.slot.g, rt.channel
+func (s *session) act(j *job) (name string, err error) {
+	g, c, body := s.slot.g, j.route.channel, j.body
 	sc := g.scratch()
 	sc.vars.Body = body
-	sc.session, sc.stage, sc.route = s, st, rt
+	sc.session, sc.stage, sc.route = s, j.stage, j.route
 	key, bad := c.name.AppendFit(sc.key[:0], &sc.vars, fits)
 	if bad == "" {
 		name = string(key)
@@ -95,7 +95,7 @@ func (s *session) act(st *stage, rt *route, body []byte) (name string, err error
 			err = nil // it is out of the channel, which is what it asked for
 		}
 	default:
-		if _, err = hub.Publish(name, frame.Text, body); err == nil {
+		if _, err = hub.Publish(name, j.opcode(), body); err == nil {
 			n.publishes.Add(1)
 		}
 	}
@@ -105,26 +105,29 @@ func (s *session) act(st *stage, rt *route, body []byte) (name string, err error
 // channelMessage runs a route's channel action; false when the message is done
 // with, because it failed or because the route has nothing else.
 func (s *session) channelMessage(j *job) bool {
-	name, err := s.act(j.stage, j.route, j.body)
+	name, err := s.act(j)
 	if err != nil {
 		switch fault.KindOf(err) {
 		case fault.BadRequest: // the sender named no channel
-			s.refuse(j.route, err, id.NewRequest(), "warn", fault.Message(err))
+			s.refuse(j, err, "warn", fault.Message(err))
 		case fault.Throttled: // it wants too much
-			s.refuse(j.route, err, id.NewRequest(), "warn", frameText(err))
+			s.refuse(j, err, "warn", frameText(err))
 		default:
-			s.fail(j.route, err, id.NewRequest())
+			s.fail(j, err)
 		}
 		return false
 	}
 	if j.route.model.Integration != nil {
 		return true
 	}
+	var resp integration.Response
 	if j.route.model.TwoWay {
 		answer := append(make([]byte, 0, 64), `{"action":"`...)
 		answer = append(append(answer, j.route.channel.verb...), `","channel":`...)
-		s.reply(j.route, append(event.AppendString(answer, name), '}'))
+		resp.Body = append(event.AppendString(answer, name), '}')
+		s.reply(j, &resp)
 	}
+	s.follow(j, &resp)
 	if g := s.slot.g; g.verbose {
 		g.log("info", "", "route %s: %s %s %s", j.route.model.Key, s.entry.ID(), j.route.channel.verb, name)
 	}
@@ -151,6 +154,7 @@ func (s *session) Deliver(p *frame.Prepared) {
 		return
 	}
 	n.delivered.Add(1)
+	s.slot.current.Load().tally.lanes[l.Shard()&(stripes-1)].messages.Add(1)
 	if s.slot.g.limits.Idle > 0 {
 		l.Touch()
 	}

@@ -57,30 +57,30 @@ func TestChannelRoutes(t *testing.T) {
 		}
 		l.sent = nil
 	}
-	a.onMessage([]byte(`{"action":"join","ch":"a"}`))
+	a.onMessage([]byte(`{"action":"join","ch":"a"}`), false)
 	expect(la) // one-way
-	b.onMessage([]byte(`{"action":"joinTwoWay","ch":"a\"b"}`))
+	b.onMessage([]byte(`{"action":"joinTwoWay","ch":"a\"b"}`), false)
 	expect(lb, `{"action":"join","channel":"news/a\"b"}`)
-	b.onMessage([]byte(`{"action":"joinTwoWay","ch":"a"}`))
+	b.onMessage([]byte(`{"action":"joinTwoWay","ch":"a"}`), false)
 	expect(lb, `{"action":"join","channel":"news/a"}`)
 	const say = `{"action":"say", "ch":"a","x":[1]}`
-	b.onMessage([]byte(say))
+	b.onMessage([]byte(say), false)
 	expect(la, say) // as it came, to the sender too
 	expect(lb, say)
-	a.onMessage([]byte(`{"action":"leave","ch":"a"}`))
-	a.onMessage([]byte(`{"action":"leave","ch":"a"}`)) // not in it any more: fine
-	b.onMessage([]byte(say))
+	a.onMessage([]byte(`{"action":"leave","ch":"a"}`), false)
+	a.onMessage([]byte(`{"action":"leave","ch":"a"}`), false) // not in it any more: fine
+	b.onMessage([]byte(say), false)
 	expect(la)
 	expect(lb, say)
-	a.onMessage([]byte(`{"action":"mine"}`))
+	a.onMessage([]byte(`{"action":"mine"}`), false)
 	tell := `{"action":"tell","id":"` + a.entry.ID().String() + `"}`
-	b.onMessage([]byte(tell))
+	b.onMessage([]byte(tell), false)
 	expect(la, tell)
 	if n := g.Stats(); n.Joins != 4 || n.Leaves != 1 || n.Publishes != 3 || n.Deliveries != 4 || n.Errors != 0 {
 		t.Errorf("%+v", n)
 	}
 	lb.full = true
-	b.onMessage([]byte(say))
+	b.onMessage([]byte(say), false)
 	if n := g.Stats(); n.Dropped != 1 {
 		t.Errorf("%+v", n)
 	}
@@ -96,7 +96,7 @@ func TestJoinAfterTheEnd(t *testing.T) {
 	g, hub := channelGateway(t, nil, channelRoute("join", model.Join, "news"))
 	s := enter(t, g, &fakeLink{})
 	s.over.Store(true) // finish has begun on another goroutine, and saw no channel
-	s.onMessage([]byte(`{"action":"join"}`))
+	s.onMessage([]byte(`{"action":"join"}`), false)
 	if n := hub.Stats(); n.Subscriptions != 0 {
 		t.Errorf("%+v", n)
 	}
@@ -120,7 +120,7 @@ func TestBadChannelNames(t *testing.T) {
 		`{"action":"join","ch":["a","` + strings.Repeat("b", 2000) + `"]}`: "at most",
 	} {
 		l.sent = nil
-		s.onMessage([]byte(body))
+		s.onMessage([]byte(body), false)
 		if len(l.sent) != 1 || !strings.Contains(l.sent[0], want) || !strings.HasPrefix(l.sent[0], `{"message": "`) || !strings.Contains(l.sent[0], `"connectionId":"`+s.entry.ID().String()) {
 			t.Errorf("%.60s: %q, want %q", body, l.sent, want)
 		}
@@ -137,8 +137,8 @@ func TestChannelWithIntegration(t *testing.T) {
 	g, _ := channelGateway(t, nil, channelRoute("join", model.Join, "news"), both)
 	l := &fakeLink{}
 	s := enter(t, g, l)
-	s.onMessage([]byte(`{"action":"join"}`))
-	s.onMessage([]byte(`{"action":"say"}`))
+	s.onMessage([]byte(`{"action":"join"}`), false)
+	s.onMessage([]byte(`{"action":"say"}`), false)
 	if want := []string{`{"action":"say"}`, strings.Repeat("x", 128)}; !slices.Equal(l.sent, want) {
 		t.Errorf("%q", l.sent)
 	}
@@ -155,7 +155,7 @@ func TestFailureBehindAChannel(t *testing.T) {
 	g, _ := channelGateway(t, nil, both)
 	l := &fakeLink{}
 	s := enter(t, g, l)
-	s.onMessage([]byte(`{"action":"say","kind":"unknown"}`))
+	s.onMessage([]byte(`{"action":"say","kind":"unknown"}`), false)
 	if len(l.sent) != 1 || !strings.Contains(l.sent[0], textUnsupported) {
 		t.Errorf("%q", l.sent)
 	}
@@ -171,8 +171,8 @@ func TestQuietAboutGreedyClients(t *testing.T) {
 	deploy(t, g, channelRoute("join", model.Join, "news/${request.body.ch}"))
 	l := &fakeLink{}
 	s := enter(t, g, l)
-	s.onMessage([]byte(`{"action":"join","ch":"a"}`))
-	s.onMessage([]byte(`{"action":"join","ch":"b"}`))
+	s.onMessage([]byte(`{"action":"join","ch":"a"}`), false)
+	s.onMessage([]byte(`{"action":"join","ch":"b"}`), false)
 	if len(l.sent) != 1 || !strings.Contains(l.sent[0], textThrottled) {
 		t.Errorf("%q", l.sent)
 	}
@@ -181,7 +181,7 @@ func TestQuietAboutGreedyClients(t *testing.T) {
 
 func TestChannelsThatAreNotServed(t *testing.T) {
 	g, l, s := open(t, nil, nil, channelRoute("join", model.Join, "news"))
-	s.onMessage([]byte(`{"action":"join"}`))
+	s.onMessage([]byte(`{"action":"join"}`), false)
 	if len(l.sent) != 1 || !strings.Contains(l.sent[0], textInternal) {
 		t.Errorf("%q", l.sent)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/livegate/livegate/internal/bound"
 	"github.com/livegate/livegate/internal/event"
 	"github.com/livegate/livegate/internal/model"
 )
@@ -73,11 +74,18 @@ func TestIdleConnectionsAreSmall(t *testing.T) {
 	runtime.KeepAlive(all)
 }
 
-// What a connection needed while it worked, it gives back.
+// What a connection needed while it worked, it gives back, be it on ordered routes.
 func TestWorkLeavesNothingBehind(t *testing.T) {
-	g, _, s := open(t, nil, nil, mockRoute, &model.Route{Key: "$default", Integration: lambdaRoute.Integration})
+	for _, ordered := range []bool{false, true} {
+		worksAndRests(t, ordered)
+	}
+}
+
+func worksAndRests(t *testing.T, ordered bool) {
+	t.Helper()
+	g, _, s := open(t, nil, nil, mockRoute, &model.Route{Key: "$default", Ordered: ordered, Integration: lambdaRoute.Integration})
 	for range 100 {
-		s.onMessage([]byte("x")) // no runtime: each one fails, on a goroutine
+		s.onMessage([]byte("x"), false) // no runtime: each one fails, on a goroutine
 	}
 	deadline := time.After(10 * time.Second)
 	for g.Stats().InFlight > 0 {
@@ -88,11 +96,18 @@ func TestWorkLeavesNothingBehind(t *testing.T) {
 			runtime.Gosched()
 		}
 	}
-	s.mu.Lock()
-	busy := s.busy
-	s.mu.Unlock()
-	if busy != nil {
-		t.Errorf("%+v", busy)
+	rests := func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.busy == nil
+	}
+	for !rests() { // the goroutine that handed the last one over may be at its last line
+		select {
+		case <-deadline:
+			t.Fatalf("%+v", s.busy)
+		default:
+			runtime.Gosched()
+		}
 	}
 	finish(t, g, s)
 }
@@ -106,7 +121,7 @@ func TestInstantMessagesDoNotAllocate(t *testing.T) {
 		g.cfg.Logs = logs
 		for _, action := range []string{"ping", "quiet"} {
 			msg := benchMessage(action)
-			if n := testing.AllocsPerRun(1000, func() { s.onMessage(msg) }); n > 0 && !raceEnabled {
+			if n := testing.AllocsPerRun(1000, func() { s.onMessage(msg, false) }); n > 0 && !raceEnabled {
 				t.Errorf("%s, %s: %v allocations", name, action, n)
 			}
 		}
@@ -125,9 +140,9 @@ func TestQueuedMessagesAreCopied(t *testing.T) {
 	place := make(chan struct{})
 	g, _, s := open(t, echoPayload(got, place), nil, &route)
 	buf := []byte("first")
-	s.onMessage(buf)
+	s.onMessage(buf, false)
 	copy(buf, "XXXXX")
-	s.onMessage(buf)
+	s.onMessage(buf, false)
 	copy(buf, "YYYYY")
 	close(place)
 	for _, want := range []string{`"body":"first"`, `"body":"XXXXX"`} {
@@ -138,26 +153,63 @@ func TestQueuedMessagesAreCopied(t *testing.T) {
 	finish(t, g, s)
 }
 
-// BenchmarkRoutes: the cost of choosing does not grow with the number of routes.
+// benchGateway is one with n routes, MOCK echo among them, and limits that are looked
+// at and never reached.
+func benchGateway(b testing.TB, n int, throttled bool) (*Gateway, *session) {
+	b.Helper()
+	routes := []*model.Route{mockRoute}
+	for i := range n - 1 {
+		other := *mockRoute
+		other.Key = fmt.Sprint("other", i)
+		routes = append(routes, &other)
+	}
+	limits := AWSLimits()
+	limits.Requests, limits.Connects = model.Throttle{}, model.Throttle{}
+	stage := &model.Stage{Name: "prod", Deployed: true}
+	if throttled {
+		most := model.RouteSettings{Rate: 1e9, Burst: 1 << 30}
+		limits.Requests, stage.Default, stage.Routes = model.Throttle{Rate: 1e9, Burst: 1 << 30}, most, map[string]model.RouteSettings{"ping": most}
+	}
+	g := newGateway(b, nil, nil, routes...)
+	g.limits, g.requests = limits, bound.NewRate(limits.Requests.Rate, limits.Requests.Burst)
+	if err := g.Deploy(&model.App{Region: "eu-west-1", URLSuffix: "amazonaws.com", APIs: []*model.API{{
+		ID: "k3v9x1m2qz", RouteSelectionExpression: "$request.body.action", Routes: routes, Stages: []*model.Stage{stage},
+	}}}); err != nil {
+		b.Fatal(err)
+	}
+	return g, enter(b, g, &sink{})
+}
+
+// BenchmarkRoutes: the cost of choosing does not grow with the number of routes, and
+// account, stage and route throttles cost three subtractions.
 func BenchmarkRoutes(b *testing.B) {
 	for _, n := range []int{10, 300} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			routes := []*model.Route{mockRoute}
-			for i := range n - 1 {
-				other := *mockRoute
-				other.Key = fmt.Sprint("other", i)
-				routes = append(routes, &other)
-			}
-			g, s := openOn(b, &sink{}, nil, nil, routes...)
-			msg := benchMessage("ping")
-			b.ReportAllocs()
-			for b.Loop() {
-				s.onMessage(msg)
-			}
-			b.StopTimer()
-			finish(b, g, s)
-		})
+		for name, throttled := range map[string]bool{"": false, "/throttled": true} {
+			b.Run(fmt.Sprint(n)+name, func(b *testing.B) {
+				g, s := benchGateway(b, n, throttled)
+				msg := benchMessage("ping")
+				b.ReportAllocs()
+				for b.Loop() {
+					s.onMessage(msg, false)
+				}
+				b.StopTimer()
+				if n := g.Stats(); n.Throttled != 0 || n.Replies != n.Messages {
+					b.Fatalf("%+v", n)
+				}
+				finish(b, g, s)
+			})
+		}
 	}
+}
+
+// Throttles and counters by route do not allocate either.
+func TestThrottledMessagesDoNotAllocate(t *testing.T) {
+	g, s := benchGateway(t, 300, true)
+	msg := benchMessage("ping")
+	if n := testing.AllocsPerRun(1000, func() { s.onMessage(msg, false) }); n > 0 && !raceEnabled {
+		t.Errorf("%v allocations", n)
+	}
+	finish(t, g, s)
 }
 
 // BenchmarkHandshake is the gateway's part of a connection that comes and goes on a

@@ -3,9 +3,7 @@ package gateway
 import (
 	"fmt"
 	"sync/atomic"
-	"unique"
 
-	"github.com/livegate/livegate/internal/event"
 	"github.com/livegate/livegate/internal/fault"
 	"github.com/livegate/livegate/internal/integration"
 	"github.com/livegate/livegate/internal/model"
@@ -15,27 +13,12 @@ import (
 
 // deployment is one compiled application. Immutable once current.
 type deployment struct {
-	app   *model.App
-	slots map[slotKey]*slot
+	app    *model.App
+	slots  map[slotKey]*slot
+	trusts trusts // of custom domains that want client certificates
 }
 
 type slotKey struct{ api, stage string }
-
-// stage is one stage of one deployment: what a message or handshake runs on.
-type stage struct {
-	model     *model.Stage
-	api       *api
-	variables []byte                // JSON, for events
-	domain    unique.Handle[string] // of connections that did not use a custom domain
-}
-
-// waits reports whether a handshake takes time: $connect calls somebody, or the
-// journal must be on disk first.
-func (st *stage) waits(journal bool) bool {
-	connect, end := st.api.connect, st.api.disconnect
-	return connect != nil && connect.model.Integration != nil && !connect.plan.Instant() ||
-		journal && end != nil && end.model.Integration != nil
-}
 
 // api is a compiled API.
 type api struct {
@@ -45,19 +28,24 @@ type api struct {
 	connect    *route            // nil: none
 	disconnect *route
 	fallback   *route // $default
+	all        []*route
 }
 
 type route struct {
 	model   *model.Route
 	plan    *integration.Plan
 	channel *channel // nil: none
+	models  *models  // nil: messages are not checked
+	index   int      // in api.all
 	// unbuilt is why a message route may not run although its integration could:
 	// something that guards it is not built yet. "" when it may.
 	unbuilt string
 }
 
 // instant reports whether a message on this route is answered without waiting.
-func (r *route) instant() bool { return r == nil || r.unbuilt != "" || r.plan.Instant() }
+func (r *route) instant() bool {
+	return r == nil || r.unbuilt != "" || r.models == nil && !r.model.Reauthorize && r.plan.Instant()
+}
 
 // slot is where connections of a stage hang. It outlives deployments: a reload
 // replaces what is in it, so that open connections find the new one, and a
@@ -87,11 +75,17 @@ func (s *slot) shut() int {
 }
 
 // Deploy makes an application the one that is served. It fails, and changes
-// nothing, when an API's route selection expression does not compile.
+// nothing, when an API's route selection expression or one of its models does not
+// compile, or a trust store cannot be read.
 func (g *Gateway) Deploy(app *model.App) error {
 	g.deploying.Lock()
 	defer g.deploying.Unlock()
+	old := g.current.Load()
 	stages := make(map[slotKey]*stage)
+	trusts, err := readTrusts(app)
+	if err != nil {
+		return err
+	}
 	for _, m := range app.APIs {
 		a, err := g.compileAPI(m)
 		if err != nil {
@@ -99,13 +93,19 @@ func (g *Gateway) Deploy(app *model.App) error {
 		}
 		g.announce(a)
 		for _, s := range m.Stages {
-			stages[slotKey{m.ID, s.Name}] = &stage{
-				model: s, api: a, variables: event.StageVariables(s.Variables), domain: unique.Make(app.ExecuteAPIHost(m)),
+			key := slotKey{m.ID, s.Name}
+			var before *stage
+			if old != nil && old.slots[key] != nil {
+				before = old.slots[key].current.Load()
 			}
+			st := g.compileStage(app, a, s, before)
+			if why := st.trouble(); why != "" {
+				g.log("warn", "", "%s: %s", st, why)
+			}
+			stages[key] = st
 		}
 	}
-	next := &deployment{app: app, slots: make(map[slotKey]*slot, len(stages))}
-	old := g.current.Load()
+	next := &deployment{app: app, slots: make(map[slotKey]*slot, len(stages)), trusts: trusts}
 	for key, st := range stages {
 		var s *slot
 		if old != nil {
@@ -144,10 +144,12 @@ func (g *Gateway) compileAPI(m *model.API) (a *api, err error) {
 	if a.selection, err = selection.Compile(m.RouteSelectionExpression); err != nil {
 		return nil, err
 	}
-	for _, rm := range m.Routes {
-		r := &route{model: rm, plan: integration.Compile(rm.Integration)}
-		if rm.ModelSelectionExpression != "" {
-			r.unbuilt = "message validation (ModelSelectionExpression) is not supported yet, so messages are refused rather than let through unchecked"
+	set := modelSet(m)
+	for i, rm := range m.Routes {
+		r := &route{model: rm, plan: g.cfg.Integrations.Compile(rm.Integration), index: i}
+		a.all = append(a.all, r)
+		if r.models, err = compileModels(m, set, rm); err != nil {
+			return nil, fmt.Errorf("route %s: %w", rm.Key, err)
 		}
 		if r.channel, err = compileChannel(rm.Channel); err != nil {
 			return nil, fmt.Errorf("route %s: %w", rm.Key, err)
@@ -173,9 +175,6 @@ func (g *Gateway) compileAPI(m *model.API) (a *api, err error) {
 func (g *Gateway) announce(a *api) {
 	for _, m := range a.model.Routes {
 		r := a.find(m.Key)
-		if why := denied(m); why != "" && m.Key == model.RouteConnect {
-			g.log("warn", "", "API %s, route %s: %s", a.model.LogicalID, m.Key, why)
-		}
 		if r.model.Integration != nil && r.plan.Err() != nil {
 			g.log("warn", "", "API %s, route %s: %s", a.model.LogicalID, m.Key, fault.Message(r.plan.Err()))
 		}
@@ -195,17 +194,6 @@ func (a *api) find(key string) *route {
 		return a.fallback
 	}
 	return a.routes[key]
-}
-
-// denied says why a route's access control cannot be honoured; "" when it has none.
-func denied(m *model.Route) string {
-	switch {
-	case m.AuthorizationType != "" && m.AuthorizationType != "NONE":
-		return fmt.Sprintf("AuthorizationType %s is not supported yet, so handshakes are refused rather than let through", m.AuthorizationType)
-	case m.APIKeyRequired:
-		return "ApiKeyRequired is not supported yet, so handshakes are refused rather than let through"
-	}
-	return ""
 }
 
 // scratch is what selecting a route or naming a channel needs; pooled so that it

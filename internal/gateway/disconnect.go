@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"net/netip"
 	"strings"
 	"sync"
@@ -20,10 +21,7 @@ import (
 func (s *session) disconnect(j *job) {
 	g := s.slot.g
 	st := s.slot.current.Load()
-	requestID := ""
-	if s.extra != nil {
-		requestID = s.extra.disconnectID
-	}
+	requestID := s.disconnectID()
 	if requestID == "" {
 		requestID = id.NewRequest()
 	}
@@ -49,17 +47,23 @@ func (s *session) farewell(j *job, requestID string) {
 // cut it short, so that the journal keeps it for the next start. A function that
 // fails has had its run, as on AWS.
 func (g *Gateway) runDisconnect(ctx context.Context, s *session, st *stage, requestID string, j *job) bool {
-	rt := st.api.disconnect
+	rt, started := st.api.disconnect, time.Now()
 	if rt == nil || rt.model.Integration == nil {
+		s.accessDisconnect(st, requestID, started, event.Outcome{Status: http.StatusOK})
 		return true
 	}
-	req := s.request(st, rt, event.TypeDisconnect, requestID, time.Now())
+	req := s.request(st, rt, event.TypeDisconnect, requestID, started)
 	req.Code, req.Reason = j.code, j.reason
-	if _, err := g.cfg.Integrations.Call(ctx, req); err != nil {
+	resp, err := g.cfg.Integrations.Call(ctx, req)
+	st.called(rt, 0, time.Since(started))
+	if err != nil {
 		g.stats[0].errors.Add(1)
+		st.count(rt, 0, failed(err))
+		s.accessDisconnect(st, requestID, started, failureOf(err, frameText(err)))
 		g.log("error", requestID, "$disconnect of %s failed: %s", req.Conn.ID, reason(err))
 		return ctx.Err() == nil
 	}
+	s.accessDisconnect(st, requestID, started, outcomeOf(rt, &resp, started))
 	return true
 }
 
@@ -75,6 +79,7 @@ type record struct {
 	ConnectedAt int64           `json:"at"`
 	RequestID   string          `json:"req"`
 	Authorizer  json.RawMessage `json:"auth,omitempty"`
+	Identity    *event.Identity `json:"who,omitempty"` // without the value of an API key
 }
 
 const recordVersion = 1
@@ -87,11 +92,18 @@ func (g *Gateway) beginJournal(s *session, st *stage) error {
 		return nil
 	}
 	c := s.connection(st)
-	s.extra = &extra{disconnectID: id.NewRequest()}
+	promised := id.NewRequest()
+	s.amend(func(e *extra) { e.disconnectID = promised })
+	var who *event.Identity
+	if c.Identity != nil {
+		copied := *c.Identity
+		copied.APIKey = "" // a secret, which is not for the disk
+		who = &copied
+	}
 	rec, err := json.Marshal(record{
 		Version: recordVersion, ID: c.ID, APIID: c.APIID, Stage: c.Stage, DomainName: c.DomainName,
 		SourceIP: c.SourceIP, UserAgent: c.UserAgent, ConnectedAt: c.ConnectedAt,
-		RequestID: s.extra.disconnectID, Authorizer: c.Authorizer,
+		RequestID: promised, Authorizer: c.Authorizer, Identity: who,
 	})
 	if err != nil {
 		return err
@@ -100,11 +112,11 @@ func (g *Gateway) beginJournal(s *session, st *stage) error {
 }
 
 func (g *Gateway) endJournal(s *session) {
-	if s.extra == nil || s.extra.disconnectID == "" {
+	if s.disconnectID() == "" {
 		return
 	}
 	if err := g.cfg.Journal.End(s.entry.ID().String()); err != nil {
-		g.log("error", s.extra.disconnectID, "the journal keeps %s, whose $disconnect will run again at the next start: %v", s.entry.ID(), err)
+		g.log("error", s.disconnectID(), "the journal keeps %s, whose $disconnect will run again at the next start: %v", s.entry.ID(), err)
 	}
 }
 
@@ -173,7 +185,7 @@ func (g *Gateway) restore(d *deployment, raw []byte) (*session, string, error) {
 		return nil, "", nil
 	}
 	s := &session{slot: d.slots[slotKey{rec.APIID, rec.Stage}], domain: unique.Make(rec.DomainName)}
-	s.extra = &extra{disconnectID: rec.RequestID, authorizer: rec.Authorizer}
+	s.extra.Store(&extra{disconnectID: rec.RequestID, authorizer: rec.Authorizer, identity: rec.Identity})
 	gone := s.slot == nil
 	if gone {
 		s.slot = &slot{g: g, scope: registry.Scope{APIID: rec.APIID, Stage: rec.Stage}}

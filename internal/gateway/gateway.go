@@ -3,9 +3,9 @@
 // Amazon API Gateway does them.
 //
 // Promises:
-//   - A client gets its 101 only after $connect returned a 2xx status, or when
-//     there is no $connect route. Access control that is configured and not built
-//     yet refuses the handshake; it is never skipped.
+//   - A client gets its 101 only after its authorization, if the API asks for one, and
+//     after $connect returned a 2xx status, or when there is no $connect route. Access
+//     control that nobody can check refuses the handshake; it is never skipped.
 //   - A connection's messages reach their integrations in the order of arrival:
 //     message 2 is handed over only once the runtime has put message 1 in line.
 //     They then run side by side, and replies leave as they come, as on AWS.
@@ -23,13 +23,19 @@
 // the route has one. Without an integration, a two-way route answers
 // {"action":"join","channel":"news/a"}.
 //
+// A message that its route's model does not fit, that is over a limit or that its
+// sender may not send calls nothing; the client gets an error frame, and the log why.
+// Logs hold no credential a client sent, and no message unless the stage asks for data
+// trace.
+//
 // Nothing here blocks a connection's reader or an event loop. A handshake that
 // needs a function or the journal is decided on a goroutine of its own; a message
 // whose answer needs no waiting (MOCK, channel, no route) is answered in place,
 // without allocating; every other one is copied first, because the reader only
 // lends it.
 //
-// An idle connection without a journal record takes one object of 144 bytes.
+// An idle connection without a grant or a journal record takes one object of 144
+// bytes.
 //
 // The package knows no sockets beyond the small interface link, no templates and
 // no storage. Tests run it over fake links; suite_test.go runs it over real ones.
@@ -37,19 +43,24 @@ package gateway
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/livegate/livegate/internal/bound"
+	"github.com/livegate/livegate/internal/conn"
 	"github.com/livegate/livegate/internal/fault"
 	"github.com/livegate/livegate/internal/integration"
 	"github.com/livegate/livegate/internal/model"
 	"github.com/livegate/livegate/internal/registry"
+	"github.com/livegate/livegate/internal/selection"
 )
 
 // Integrations runs integrations; *integration.Executor does.
 type Integrations interface {
+	Compile(in *model.Integration) *integration.Plan
 	Call(ctx context.Context, r *integration.Request) (integration.Response, error)
 }
 
@@ -69,6 +80,8 @@ type Config struct {
 	Integrations Integrations
 	// Journal makes $disconnect survive a crash; nil: it does not.
 	Journal Journal
+	// Guard decides who may connect. nil: APIs with access control refuse everybody.
+	Guard Guard
 	// Profile is "aws" (also ""), or "open"; Limits, when set, replaces it.
 	Profile string
 	Limits  *Limits
@@ -76,6 +89,14 @@ type Config struct {
 	// stage: equal names on two stages are two channels. nil: such routes answer with
 	// an error frame.
 	Channels func(apiID, stage string) Channels
+	// AccessLog gets one line for every event of a stage that has an access log, in the
+	// stage's format. It must not block: lines come from event loops too. nil: no access
+	// logs.
+	AccessLog func(apiID, stage, line string)
+	// PeerCertificates are those that a client showed on its TLS connection, its own
+	// first; nil when it showed none. Without this function, domains that want client
+	// certificates refuse everybody.
+	PeerCertificates func(u *conn.Upgrade) []*x509.Certificate
 	// Logs gets one line per event; it must not block. nil: no logs.
 	Logs func(model.LogLine)
 	// Quiet leaves out the lines that only follow what clients do: connections that
@@ -104,7 +125,10 @@ type Gateway struct {
 	stop   context.CancelFunc
 	// verbose: there are logs, and they are not quiet. Asked before a line's
 	// arguments are made: they would cost more than an echo.
-	verbose bool
+	verbose  bool
+	requests *bound.Rate     // handshakes and messages; nil: no limit
+	connects *bound.Rate     // handshakes; nil: no limit
+	token    *selection.Expr // of messages that renew
 
 	current   atomic.Pointer[deployment] // nil before the first Deploy
 	stats     [stripes]counters
@@ -112,6 +136,9 @@ type Gateway struct {
 	backlogs  sync.Pool // of *backlog
 
 	deploying sync.Mutex // one Deploy at a time
+
+	counting sync.Mutex
+	tallies  map[tallyKey]*tally // guarded by counting
 
 	// guarded by mu
 	mu       sync.Mutex
@@ -125,12 +152,18 @@ func New(cfg Config) (*Gateway, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	g := &Gateway{cfg: cfg, limits: profile(cfg.Profile), idle: make(chan struct{}), verbose: cfg.Logs != nil && !cfg.Quiet}
+	g := &Gateway{cfg: cfg, limits: profile(cfg.Profile), idle: make(chan struct{}), tallies: map[tallyKey]*tally{}, verbose: cfg.Logs != nil && !cfg.Quiet}
 	if cfg.Limits != nil {
 		g.limits = *cfg.Limits
 	}
 	if g.limits.InFlight <= 0 {
 		g.limits.InFlight = defaultInFlight
+	}
+	g.requests = bound.NewRate(g.limits.Requests.Rate, g.limits.Requests.Burst)
+	g.connects = bound.NewRate(g.limits.Connects.Rate, g.limits.Connects.Burst)
+	var err error
+	if g.token, err = selection.Compile("$request.body.token"); err != nil {
+		return nil, err
 	}
 	g.ctx, g.stop = context.WithCancel(context.Background())
 	return g, nil

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"crypto/x509"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -54,10 +55,27 @@ type headers interface {
 // handshake is what the client asked for.
 type handshake struct {
 	host, path, query string // path is decoded
+	target            string // path and query as sent
+	secure            bool
+	certificates      []*x509.Certificate // the client's own first; read only if somebody may ask
 	headers           headers
 	remote            netip.Addr
 	at                time.Time
 	protocols         []string
+}
+
+// visit is a handshake on the stage it is for.
+type visit struct {
+	g       *Gateway
+	h       *handshake
+	u       upgrade
+	session *session
+	stage   *stage
+
+	requestID string // drawn when somebody is shown it
+	event     *event.Handshake
+	outcome   event.Outcome // for the access log
+	granted   string        // subprotocol that carried a token; "": none
 }
 
 // serve decides a handshake. The order of checks is §1.5 of the reference.
@@ -72,10 +90,19 @@ func (g *Gateway) serve(h *handshake, u upgrade) {
 		g.leave()
 	case st.waits(g.cfg.Journal != nil):
 		kept := *h // h is the caller's again when serve returns
-		u.Detach(func() { g.decide(s, st, &kept, u) })
+		u.Detach(func() { g.decide(&visit{g: g, h: &kept, u: u, session: s, stage: st}) })
+	case st.plain(g):
+		g.cfg.Registry.Begin(&s.entry)
+		g.open(s, u, "", "")
 	default:
-		g.decide(s, st, h, u)
+		g.decide(&visit{g: g, h: h, u: u, session: s, stage: st})
 	}
+}
+
+// plain reports whether there is nothing to decide, nor anything to log: that visit
+// needs no memory.
+func (st *stage) plain(g *Gateway) bool {
+	return !st.guarded && st.api.connect == nil && st.access == nil && !g.verbose
 }
 
 // admit makes the checks that need nobody; nil means that the client was refused.
@@ -91,71 +118,121 @@ func (g *Gateway) admit(h *handshake, u upgrade) (*session, *stage) {
 		return nil, nil
 	}
 	st := slot.current.Load()
-	if rt := st.api.connect; rt != nil {
-		if why := denied(rt.model); why != "" {
-			g.stats[0].errors.Add(1)
-			g.refuse(u, refuse(http.StatusInternalServerError, textInternal), id.NewRequest(), "API "+st.api.model.LogicalID+", $connect: "+why)
-			return nil, nil
-		}
-		if missing := missingParameters(rt.model, h); len(missing) > 0 {
-			text := "Missing required request parameters: [" + strings.Join(missing, ", ") + "]"
-			g.refuse(u, refuse(http.StatusBadRequest, text), id.NewRequest(), text)
-			return nil, nil
-		}
+	s := g.newSession(addr, slot, st, h)
+	// Any lane will do: handshakes are rare, next to messages.
+	if lane := int(h.at.UnixNano()); !g.connects.Take(lane) || !g.take(st, st.api.connect, lane) {
+		g.stats[0].throttled.Add(1)
+		v := &visit{g: g, h: h, u: u, session: s, stage: st}
+		v.refuse(v.no(http.StatusTooManyRequests, textThrottled, "too many handshakes"))
+		return nil, nil
 	}
-	return g.newSession(addr, slot, st, h), st
+	return s, st
 }
 
-// decide runs what a handshake waits for, if anything, and answers it.
-func (g *Gateway) decide(s *session, st *stage, h *handshake, u upgrade) {
-	requestID := ""
-	if st.api.connect != nil || g.verbose {
-		requestID = id.NewRequest()
-	}
-	if err := g.beginJournal(s, st); err != nil {
-		g.stats[0].errors.Add(1)
-		g.refuse(u, refuse(http.StatusInternalServerError, textInternal), requestID, "the journal cannot promise $disconnect: "+err.Error())
-		g.leave()
-		return
-	}
-	g.cfg.Registry.Begin(&s.entry)
-	protocol, no := g.connect(s, st, h, requestID)
+// decide asks whoever has a say in a handshake, and answers it.
+func (g *Gateway) decide(v *visit) {
+	v.traceConnect()
+	protocol, no := g.judge(v)
 	if no != nil {
-		g.cfg.Registry.Remove(&s.entry)
-		g.endJournal(s)
-		g.stats[0].refused.Add(1) // before the client can know
-		u.Refuse(*no)
+		v.refuse(no)
 		g.leave()
 		return
 	}
-	g.open(s, u, protocol, requestID)
+	if protocol == "" {
+		protocol = v.granted // a browser drops a connection whose offer got no answer
+	}
+	v.accessConnect(http.StatusOK)
+	requestID := ""
+	if g.verbose {
+		requestID = v.id()
+	}
+	g.open(v.session, v.u, protocol, requestID)
+}
+
+// judge runs the checks that may need somebody, in order; the refusal is nil when the
+// client may come in.
+func (g *Gateway) judge(v *visit) (protocol string, no *refusal) {
+	if no = g.authorize(v); no != nil {
+		return "", no
+	}
+	if rt := v.stage.api.connect; rt != nil {
+		if missing := missingParameters(rt.model, v.h); len(missing) > 0 {
+			text := "Missing required request parameters: [" + strings.Join(missing, ", ") + "]"
+			return "", v.no(http.StatusBadRequest, text, text)
+		}
+	}
+	if err := g.beginJournal(v.session, v.stage); err != nil {
+		return "", v.no(http.StatusInternalServerError, textInternal, "the journal cannot promise $disconnect: "+err.Error())
+	}
+	g.cfg.Registry.Begin(&v.session.entry)
+	if protocol, no = g.connect(v); no != nil {
+		g.cfg.Registry.Remove(&v.session.entry)
+		g.endJournal(v.session)
+	}
+	return protocol, no
+}
+
+// id is the handshake's requestId.
+func (v *visit) id() string {
+	if v.requestID == "" {
+		v.requestID = id.NewRequest()
+	}
+	return v.requestID
+}
+
+// call is what events of the handshake share.
+func (v *visit) call() event.Call {
+	return event.Call{RouteKey: model.RouteConnect, RequestID: v.id(), At: v.h.at, StageVariables: v.stage.variables}
+}
+
+// handshakeEvent is what the client asked, for functions.
+func (v *visit) handshakeEvent() *event.Handshake {
+	if v.event == nil {
+		v.event = &event.Handshake{Headers: v.h.headers.Fields(), Query: v.h.query, TraceID: id.NewTrace(v.h.at.Unix())}
+	}
+	return v.event
+}
+
+// no is a refusal, with its reason for the log.
+func (v *visit) no(status int, text, why string) *refusal {
+	r := refuse(status, text)
+	r.why = why
+	if v.outcome.Error.Message == "" {
+		v.outcome.Error = event.Failure{Message: text, ResponseType: responseTypes[status]}
+	}
+	return &r
+}
+
+// refuse answers a handshake and counts it.
+func (v *visit) refuse(no *refusal) {
+	g := v.g
+	rt := v.stage.api.connect
+	switch {
+	case no.integration: // counted where it was called
+	case no.status >= http.StatusInternalServerError:
+		g.stats[0].errors.Add(1)
+		v.stage.count(rt, 0, func(t *laneTally) { t.executionErrors.Add(1) })
+	default:
+		v.stage.count(rt, 0, func(t *laneTally) { t.clientErrors.Add(1) })
+	}
+	v.accessConnect(no.status) // before the client can know
+	requestID := ""
+	if g.verbose || no.status == http.StatusInternalServerError {
+		requestID = v.id()
+	}
+	g.refuse(v.u, *no, requestID, no.why)
 }
 
 func (g *Gateway) refuse(u upgrade, r refusal, requestID, why string) {
 	g.stats[0].refused.Add(1)
 	u.Refuse(r)
-	if g.verbose || r.status == http.StatusInternalServerError {
+	switch {
+	case why == "":
+	case r.integration && g.verbose: // what the application wants is no trouble
+		g.log("info", requestID, "connect refused with %d: %s", r.status, why)
+	case !r.integration && (g.verbose || r.status == http.StatusInternalServerError):
 		g.log("warn", requestID, "connect refused with %d: %s", r.status, why)
 	}
-}
-
-// locate finds the stage a client wants. Everything it may not have looks the
-// same to it: 403 Forbidden.
-func (d *deployment) locate(h *handshake) (model.Address, *slot, string) {
-	addr, ok := d.app.Locate(h.host, h.path)
-	switch {
-	case !ok && addr.API != nil:
-		return addr, nil, "API " + addr.API.LogicalID + " has no stage for path " + h.path
-	case !ok:
-		return addr, nil, "no API and stage at " + h.host + h.path
-	case addr.Rest != "":
-		return addr, nil, "nothing may follow the stage in a WebSocket URL: " + h.path
-	case !addr.Stage.Deployed:
-		return addr, nil, "stage " + addr.Stage.Name + " has no deployment: set AutoDeploy, DeploymentId or the deployment's StageName"
-	case addr.API.DisableExecuteAPIEndpoint && addr.Custom == nil && strings.Contains(strings.ToLower(h.host), ".execute-api."):
-		return addr, nil, "API " + addr.API.LogicalID + " has DisableExecuteApiEndpoint: use its custom domain"
-	}
-	return addr, d.slots[slotKey{addr.API.ID, addr.Stage.Name}], ""
 }
 
 // newSession draws the connection id, before $connect, because its event names it.
@@ -191,46 +268,56 @@ func missingParameters(rt *model.Route, h *handshake) (missing []string) {
 }
 
 // connect runs $connect; the refusal is nil when the client may come in.
-func (g *Gateway) connect(s *session, st *stage, h *handshake, requestID string) (protocol string, no *refusal) {
-	rt := st.api.connect
+func (g *Gateway) connect(v *visit) (protocol string, no *refusal) {
+	s, st, rt := v.session, v.stage, v.stage.api.connect
 	if rt == nil || rt.model.Integration == nil {
 		return "", nil
 	}
+	st.count(rt, 0, func(t *laneTally) { t.connects.Add(1) })
 	if resp, ok := rt.plan.Fixed(); ok && resp.Status/100 == 2 {
-		return g.protocol(h, resp, requestID), nil
+		v.outcome.Integration = outcomeOf(rt, &resp, time.Time{}).Integration
+		return g.protocol(v.h, resp, v), nil
 	}
 	started := time.Now()
-	req := s.request(st, rt, event.TypeConnect, requestID, started)
-	req.Handshake = &event.Handshake{Headers: h.headers.Fields(), Query: h.query, TraceID: id.NewTrace(started.Unix())}
+	req := s.request(st, rt, event.TypeConnect, v.id(), started)
+	req.Handshake = v.handshakeEvent()
 	resp, err := g.cfg.Integrations.Call(g.ctx, req)
+	st.called(rt, 0, time.Since(started))
 	if err != nil {
-		r := refuseError(err, req.Conn.ID, requestID)
+		r := refuseError(err, req.Conn.ID, v.id())
+		r.integration = true
 		g.stats[0].errors.Add(1)
-		g.log("error", requestID, "$connect of %s failed, refused with %d: %s", req.Conn.ID, r.status, reason(err))
+		st.count(rt, 0, failed(err))
+		o := failureOf(err, textInternal)
+		v.outcome.Integration, v.outcome.Error = o.Integration, o.Error
+		g.log("error", v.id(), "$connect of %s failed, refused with %d: %s", req.Conn.ID, r.status, reason(err))
 		return "", &r
 	}
+	v.outcome.Integration = outcomeOf(rt, &resp, started).Integration
 	if resp.Status < 200 || resp.Status > 299 {
 		r := refuseStatus(resp.Status)
-		if g.verbose {
-			g.log("info", requestID, "connect refused with %d: the answer of $connect", r.status)
+		r.integration, r.why = true, "the answer of $connect"
+		if resp.Status >= http.StatusBadRequest {
+			st.count(rt, 0, func(t *laneTally) { t.integrationErrors.Add(1) })
 		}
 		return "", &r
 	}
-	return g.protocol(h, resp, requestID), nil
+	return g.protocol(v.h, resp, v), nil
 }
 
 // protocol is the subprotocol for the 101: what $connect answered, if the client
 // offered it. One that was not offered would make every client fail the
-// connection (RFC 6455 §4.1), so it is left out, and said.
-func (g *Gateway) protocol(h *handshake, resp integration.Response, requestID string) string {
+// connection (RFC 6455 §4.1), so it is left out, and said; not which it was, because
+// tokens travel there.
+func (g *Gateway) protocol(h *handshake, resp integration.Response, v *visit) string {
 	offered := slices.Contains(h.protocols, resp.Protocol)
 	switch {
 	case resp.Protocol == "" || offered && isToken(resp.Protocol):
 		return resp.Protocol
 	case offered:
-		g.log("warn", requestID, "$connect answered Sec-WebSocket-Protocol %q, which the client offered but is no token (RFC 6455 §4.1); none is sent", resp.Protocol)
+		g.log("warn", v.id(), "$connect answered a Sec-WebSocket-Protocol that the client offered but is no token (RFC 6455 §4.1); none is sent")
 	case len(h.protocols) > 0:
-		g.log("warn", requestID, "$connect answered Sec-WebSocket-Protocol %q, which is not one of those offered; none is sent", resp.Protocol)
+		g.log("warn", v.id(), "$connect answered a Sec-WebSocket-Protocol that is not one of those offered; none is sent")
 	}
 	return ""
 }
@@ -265,6 +352,7 @@ func (g *Gateway) open(s *session, u upgrade, protocol, requestID string) {
 		g.log("info", requestID, "connect %s from %s to stage %s", s.entry.ID(), s.entry.SourceIP(), s.slot.scope.Stage)
 	}
 	g.cfg.Registry.Open(&s.entry, l)
+	s.watchExpiry()
 	if s.slot.removed.Load() {
 		l.Close(goingAway, goingAwayReason) // its stage went away, or we are leaving
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/coder/websocket"
 	"go.uber.org/goleak"
 
+	"github.com/livegate/livegate/internal/authz"
 	"github.com/livegate/livegate/internal/clock"
 	"github.com/livegate/livegate/internal/conn"
 	"github.com/livegate/livegate/internal/connapi"
@@ -158,6 +159,7 @@ type stand struct {
 	gateway *gateway.Gateway
 	server  *conn.Server
 	addr    string
+	host    string // of callbacks; "": the API's own
 	// upgrades are the contexts of handshakes, in order: one ends when the server
 	// has noticed that its client is gone.
 	upgrades chan context.Context
@@ -173,6 +175,9 @@ type options struct {
 	scale   float64
 	limits  *gateway.Limits
 	node    id.NodeKey
+	guard   *authz.Config // Functions is filled in
+	access  func(apiID, stage, line string)
+	app     func(*model.App) // changes the application before it is deployed
 }
 
 func newStand(t *testing.T, handlers map[string]handler, o options, routes ...*model.Route) *stand {
@@ -185,11 +190,19 @@ func newStand(t *testing.T, handlers map[string]handler, o options, routes ...*m
 	reg := registry.New(registry.Config{Node: o.node})
 	backends := &http.Client{Transport: &http.Transport{}}
 	t.Cleanup(backends.CloseIdleConnections)
-	g, err := gateway.New(gateway.Config{
-		Registry: reg, Journal: o.journal, Limits: o.limits, Logs: s.log,
+	cfg := gateway.Config{
+		Registry: reg, AccessLog: o.access, Journal: o.journal, Limits: o.limits, Logs: s.log,
 		Channels:     func(string, string) gateway.Channels { return fanout.New(fanout.Config{Loops: s.server}) },
-		Integrations: integration.New(integration.Config{Functions: s.functions, HTTP: backends}),
-	})
+		Integrations: integration.New(integration.Config{Functions: s.functions, HTTP: backends, Bytes: o.limits != nil && o.limits.Binary}),
+	}
+	if o.guard != nil {
+		o.guard.Functions = s.functions
+		cfg.Guard = authz.New(*o.guard)
+	}
+	if o.app != nil {
+		o.app(s.app)
+	}
+	g, err := gateway.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -386,6 +399,9 @@ func (s *stand) request(method, path, key string, body []byte) (*http.Response, 
 		s.t.Fatal(err)
 	}
 	r.Host = host
+	if s.host != "" {
+		r.Host = s.host
+	}
 	if key != "" {
 		sigv4.Sign(r, body, sigv4.Key{ID: key, Secret: "secret"}, sigv4.Scope{Region: "eu-west-1", Service: "execute-api"}, time.Now())
 	}

@@ -17,6 +17,7 @@ const (
 	textTimeout     = "Endpoint request timed out"
 	textThrottled   = "Too Many Requests"
 	textUnsupported = "Unsupported Media Type"
+	textInvalid     = "Invalid request body"
 )
 
 // Close code and reason of a stage that is gone and of our own end (§1.6).
@@ -24,6 +25,7 @@ const (
 	goingAway       = 1001
 	goingAwayReason = "Going away"
 	lost            = 1006
+	policyViolation = 1008 // too many requests from one client
 	tooBig          = 1009
 )
 
@@ -32,6 +34,9 @@ type refusal struct {
 	status    int
 	errorType string // x-amzn-errortype
 	body      []byte
+
+	why         string // for the log; "" when it is said elsewhere
+	integration bool   // it is $connect's own answer
 }
 
 func refuse(status int, text string) refusal {
@@ -52,6 +57,16 @@ var errorTypes = map[int]string{
 	http.StatusBadGateway:          "InternalServerErrorException",
 	http.StatusServiceUnavailable:  "ServiceUnavailableException",
 	http.StatusGatewayTimeout:      "InternalServerErrorException",
+}
+
+// responseTypes are API Gateway's names for its own refusals, $context.error.responseType
+// (Developer Guide, "Gateway response types").
+var responseTypes = map[int]string{
+	http.StatusBadRequest:          "BAD_REQUEST_PARAMETERS",
+	http.StatusUnauthorized:        "UNAUTHORIZED",
+	http.StatusForbidden:           "ACCESS_DENIED",
+	http.StatusTooManyRequests:     "THROTTLED",
+	http.StatusInternalServerError: "DEFAULT_5XX",
 }
 
 // refuseStatus passes a $connect status through. The function's own body is not

@@ -100,7 +100,7 @@ func TestErrorFrames(t *testing.T) {
 		{"full", "Too Many Requests", "the queue of full is full"},
 		{"big", "Internal server error", "131073 bytes"},
 		{"bin", "Internal server error", "not UTF-8 text"},
-		{"aws", "Internal server error", "type AWS is not supported yet"},
+		{"aws", "Internal server error", "sqs is not supported yet"},
 		{"never", "Unsupported Media Type", "no request template fits"},
 		{"bare", "Internal server error", "has no integration"},
 	} {
@@ -127,25 +127,6 @@ func TestReservedKeysDoNotRun(t *testing.T) {
 		if got := s.next("default"); got.context("routeKey") != "$default" {
 			t.Fatalf("%s: %s", key, got.in.Payload)
 		}
-	}
-}
-
-// Nobody may come in through a door whose lock is not built yet.
-func TestConfiguredAccessControlIsNeverSkipped(t *testing.T) {
-	for name, set := range map[string]func(*model.Route){
-		"CUSTOM":  func(r *model.Route) { r.AuthorizationType = "CUSTOM" },
-		"AWS_IAM": func(r *model.Route) { r.AuthorizationType = "AWS_IAM" },
-		"API key": func(r *model.Route) { r.APIKeyRequired = true },
-	} {
-		t.Run(name, func(t *testing.T) {
-			r := lambda("$connect", "connect")
-			set(r)
-			s := newStand(t, nil, options{}, r)
-			s.refused("/prod", nil, 500)
-			if len(s.calls) != 0 || !strings.Contains(s.logText(), "is not supported yet") {
-				t.Fatalf("%d calls; log: %s", len(s.calls), s.logText())
-			}
-		})
 	}
 }
 
@@ -182,21 +163,6 @@ func TestSubprotocolThatIsNoToken(t *testing.T) {
 	}
 	if !strings.Contains(s.logText(), "is no token") {
 		t.Fatalf("log: %s", s.logText())
-	}
-}
-
-// A route whose messages should be validated first does not run on what nobody
-// checked.
-func TestUnvalidatedMessagesAreRefused(t *testing.T) {
-	r := lambda("order", "order")
-	r.ModelSelectionExpression = "order"
-	s := newStand(t, nil, options{}, r, lambda("$connect", "connect"))
-	c := s.connect()
-	connectionID := s.next("connect").connectionID()
-	c.send(`{"action":"order"}`)
-	c.expectError("Internal server error", connectionID)
-	if len(s.calls) != 0 || !strings.Contains(s.logText(), "message validation (ModelSelectionExpression) is not supported yet") {
-		t.Fatalf("%d calls; log: %s", len(s.calls), s.logText())
 	}
 }
 

@@ -8,10 +8,17 @@ import (
 // ServeUpgrade decides a WebSocket handshake, at once where nothing has to be
 // asked, on a goroutine of its own otherwise. It does not block.
 func (g *Gateway) ServeUpgrade(u *conn.Upgrade) {
-	g.serve(&handshake{
-		host: u.Host, path: u.Path, query: u.RawQuery,
+	h := handshake{
+		host: u.Host, path: u.Path, query: u.RawQuery, target: u.RawPath, secure: u.Secure,
 		remote: u.Remote.Addr(), at: u.At, protocols: u.Protocols, headers: client{u},
-	}, client{u})
+	}
+	if u.RawQuery != "" {
+		h.target += "?" + u.RawQuery
+	}
+	if d := g.current.Load(); d != nil && d.trusts != nil && g.cfg.PeerCertificates != nil {
+		h.certificates = g.cfg.PeerCertificates(u)
+	}
+	g.serve(&h, client{u})
 }
 
 // client is an upgrade of package conn.
@@ -28,7 +35,7 @@ func (k client) Accept(s *session, subprotocol string) (link, error) {
 			Frame: l.Frame, Message: l.Message, Idle: l.Idle, Lifetime: l.Lifetime,
 			SendBytes: l.SendBytes, SendItems: l.SendItems, Overflow: l.Overflow, OverflowCode: l.OverflowCode,
 			Heartbeat: conn.Heartbeat{Every: l.Heartbeat, Wait: l.HeartbeatWait},
-			Text:      true, // in every profile: events carry text, so a binary frame has no meaning here
+			Text:      !l.Binary,
 		},
 	})
 	if err != nil {
@@ -60,7 +67,7 @@ func (k client) Fields() []event.Field {
 // handler takes a connection's messages and its end.
 type handler struct{ s *session }
 
-func (h handler) OnMessage(_ *conn.Conn, data []byte, _ bool)   { h.s.onMessage(data) }
+func (h handler) OnMessage(_ *conn.Conn, data []byte, bin bool) { h.s.onMessage(data, bin) }
 func (h handler) OnClose(_ *conn.Conn, code int, reason string) { h.s.onClose(code, reason) }
 
 var (

@@ -1,15 +1,13 @@
 package gateway
 
 import (
-	"bytes"
 	"sync"
 	"sync/atomic"
 	"time"
 	"unique"
 
+	"github.com/livegate/livegate/internal/authz"
 	"github.com/livegate/livegate/internal/event"
-	"github.com/livegate/livegate/internal/fault"
-	"github.com/livegate/livegate/internal/id"
 	"github.com/livegate/livegate/internal/integration"
 	"github.com/livegate/livegate/internal/registry"
 )
@@ -23,7 +21,8 @@ type session struct {
 	// static after the handshake
 	slot   *slot
 	domain unique.Handle[string] // the host name that its events show
-	extra  *extra                // nil for most
+
+	extra atomic.Pointer[extra] // nil for most; what it points to is never changed, but for strikes
 
 	over   atomic.Bool // the close was taken note of
 	joined atomic.Bool // it was in a channel
@@ -37,6 +36,33 @@ type session struct {
 type extra struct {
 	disconnectID string // requestId of $disconnect, when journalled; else ""
 	authorizer   []byte // the authorizer's context, JSON
+	identity     *event.Identity
+	grant        *authz.Grant
+	expiry       *time.Timer // closes the connection when its grant ends
+	strikes      *strikes
+}
+
+// amend changes what extra says. It returns the new one.
+func (s *session) amend(change func(*extra)) *extra {
+	for {
+		old, next := s.extra.Load(), &extra{}
+		if old != nil {
+			*next = *old
+		}
+		change(next)
+		if s.extra.CompareAndSwap(old, next) {
+			return next
+		}
+	}
+}
+
+// disconnectID is the requestId that the journal promised to $disconnect; "" without
+// a promise.
+func (s *session) disconnectID() string {
+	if e := s.extra.Load(); e != nil {
+		return e.disconnectID
+	}
+	return ""
 }
 
 // backlog is what a connection needs while it has work. All of it is guarded by
@@ -47,13 +73,19 @@ type backlog struct {
 	dispatching bool  // a goroutine owns the front of queue
 	paused      bool  // reads are, or are about to be, paused
 	flowing     bool  // a goroutine is at pausing or resuming
+	ordered     []job // handed over, and waiting for the one before on an ordered route
+	ordering    bool  // a goroutine runs them
 }
 
 // job is one thing to do for a connection, in order of arrival.
 type job struct {
-	route *route // nil: no route takes the message
-	stage *stage
-	body  []byte
+	route  *route // nil: no route takes the message
+	stage  *stage
+	body   []byte
+	binary bool
+	// Drawn when somebody is shown them.
+	requestID, messageID string
+	at                   time.Time
 	// The end: code and reason of $disconnect.
 	end    bool
 	code   int
@@ -69,29 +101,6 @@ func (s *session) link() link {
 // stats are the counters of the connection's event loop. Not before open has
 // returned: what may come earlier counts in the first stripe.
 func (s *session) stats() *counters { return &s.slot.g.stats[s.link().Shard()&(stripes-1)] }
-
-// onMessage takes one message, which is only lent. It is called by the
-// connection's reader, in order, and does not block.
-func (s *session) onMessage(body []byte) {
-	n := s.stats()
-	n.messages.Add(1)
-	st := s.slot.current.Load()
-	j := job{route: s.slot.g.choose(st.api, body), stage: st, body: body}
-	if j.route.instant() {
-		s.mu.Lock()
-		free := s.busy == nil || !s.busy.dispatching
-		s.mu.Unlock()
-		// Only this goroutine adds messages, so nothing can slip in between.
-		if free {
-			n.instant.Add(1)
-			s.message(&j, nil)
-			return
-		}
-	}
-	n.queued.Add(1)
-	j.body = bytes.Clone(body)
-	s.push(j)
-}
 
 // onClose takes note that the connection is over. $disconnect runs after whatever
 // arrived before.
@@ -115,8 +124,12 @@ func (s *session) finish(code int, reason string) {
 	s.mu.Lock()
 	idle := s.busy == nil
 	s.mu.Unlock()
-	rt := s.slot.current.Load().api.disconnect
-	if idle && s.extra == nil && (rt == nil || rt.model.Integration == nil) {
+	st := s.slot.current.Load()
+	rt := st.api.disconnect
+	if e := s.extra.Load(); e != nil && e.expiry != nil {
+		e.expiry.Stop()
+	}
+	if idle && s.disconnectID() == "" && st.access == nil && (rt == nil || rt.model.Integration == nil) {
 		s.farewell(&j, "") // nothing to run: no goroutine for that
 		g.leave()
 		return
@@ -152,7 +165,7 @@ func (s *session) push(j job) {
 // relax gives the backlog back when there is nothing left for it to know. Needs mu.
 func (s *session) relax() {
 	b := s.busy
-	if b != nil && b.inFlight == 0 && !b.dispatching && !b.paused && !b.flowing {
+	if b != nil && b.inFlight == 0 && !b.dispatching && !b.paused && !b.flowing && !b.ordering {
 		s.busy = nil
 		s.slot.g.backlogs.Put(b)
 	}
@@ -171,6 +184,10 @@ func (s *session) dispatch() {
 		b.queue = nil // an idle connection keeps no buffer
 	}
 	s.mu.Unlock()
+	if s.inOrder(b, &j) {
+		s.passFront(b)
+		return
+	}
 	var passed atomic.Bool
 	pass := func() {
 		if !passed.Swap(true) {
@@ -183,8 +200,18 @@ func (s *session) dispatch() {
 		s.message(&j, pass)
 	}
 	pass()
+	s.settle(b, &j, false)
+}
+
+// settle takes note that a job is done. After an ordered one it says whether more of
+// them wait; b is not the caller's any longer if none do.
+func (s *session) settle(b *backlog, j *job, ordered bool) (more bool) {
 	s.mu.Lock()
 	b.inFlight--
+	if ordered && len(b.ordered) == 0 {
+		b.ordering, b.ordered = false, nil
+	}
+	more = ordered && b.ordering
 	s.relax()
 	s.mu.Unlock()
 	s.slot.g.stats[0].inFlight.Add(-1)
@@ -193,12 +220,14 @@ func (s *session) dispatch() {
 	} else {
 		s.flow()
 	}
+	return more
 }
 
 func (s *session) passFront(b *backlog) {
 	s.mu.Lock()
 	b.dispatching = len(b.queue) > 0
 	more := b.dispatching
+	s.relax() // an ordered job may have been settled by now
 	s.mu.Unlock()
 	if more {
 		go s.dispatch()
@@ -247,8 +276,8 @@ func (s *session) describe(st *stage, c *event.Connection) {
 		ID: s.entry.ID().String(), APIID: s.slot.scope.APIID, Stage: s.slot.scope.Stage, DomainName: s.domain.Value(),
 		SourceIP: s.entry.SourceIP().String(), UserAgent: s.entry.UserAgent(), ConnectedAt: s.entry.ConnectedAt(),
 	}
-	if s.extra != nil {
-		c.Authorizer = s.extra.authorizer
+	if e := s.extra.Load(); e != nil {
+		c.Authorizer, c.Identity = e.authorizer, e.identity
 	}
 }
 
@@ -268,100 +297,4 @@ func (s *session) request(st *stage, rt *route, eventType, requestID string, at 
 		Call:           event.Call{RouteKey: rt.model.Key, RequestID: requestID, At: at, StageVariables: st.variables},
 	}
 	return &call.request
-}
-
-// message runs one message and answers it.
-func (s *session) message(j *job, queued func()) {
-	g := s.slot.g
-	switch {
-	case j.route == nil:
-		s.forbid()
-		return
-	case j.route.unbuilt != "":
-		s.fail(j.route, fault.New(fault.Unsupported, "%s", j.route.unbuilt), id.NewRequest())
-		return
-	case j.route.channel != nil && !s.channelMessage(j):
-		return
-	}
-	if resp, ok := j.route.plan.Fixed(); ok && (g.limits.Message == 0 || len(resp.Body) <= g.limits.Message) {
-		// A static MOCK shows no id to anybody: drawing two would be a third of an
-		// echo's cost.
-		s.reply(j.route, resp.Body)
-		if g.verbose {
-			g.log("info", id.NewRequest(), "route %s of %s answered", j.route.model.Key, s.entry.ID())
-		}
-		return
-	}
-	s.integrate(j, queued)
-}
-
-// integrate calls a message's integration and answers with what it says.
-func (s *session) integrate(j *job, queued func()) {
-	g := s.slot.g
-	requestID := id.NewRequest()
-	started := time.Now()
-	req := s.request(j.stage, j.route, event.TypeMessage, requestID, started)
-	req.Call.MessageID = id.NewRequest()
-	req.Body, req.Queued = j.body, queued
-	resp, err := g.cfg.Integrations.Call(g.ctx, req)
-	if limit := g.limits.Message; err == nil && limit > 0 && len(resp.Body) > limit && j.route.model.TwoWay {
-		err = fault.New(fault.Upstream, "the reply has %d bytes; a message may have %d", len(resp.Body), limit)
-	}
-	if err != nil {
-		s.fail(j.route, err, requestID)
-		return
-	}
-	if g.verbose {
-		g.log("info", requestID, "route %s of %s took %v", j.route.model.Key, req.Conn.ID, time.Since(started).Round(10*time.Microsecond))
-	}
-	s.reply(j.route, resp.Body)
-	if queued != nil && j.route.model.TwoWay {
-		s.link().Touch() // it was not in place: time has passed since the message counted
-	}
-}
-
-// forbid answers a message that no route takes.
-func (s *session) forbid() {
-	g, requestID, name := s.slot.g, id.NewRequest(), s.entry.ID().String()
-	s.stats().forbidden.Add(1)
-	if g.verbose {
-		g.log("warn", requestID, "no route takes this message of %s, and there is no $default: Forbidden", name)
-	}
-	s.send(errorFrame(textForbidden, name, requestID))
-}
-
-// fail answers a message whose integration failed, on one-way routes too.
-func (s *session) fail(rt *route, err error, requestID string) {
-	s.refuse(rt, err, requestID, "error", frameText(err))
-}
-
-// refuse sends an error frame. Errors of level "error" are logged in any case.
-func (s *session) refuse(rt *route, err error, requestID, level, text string) {
-	g := s.slot.g
-	s.stats().errors.Add(1)
-	if g.verbose || level == "error" {
-		g.log(level, requestID, "route %s failed: %s", rt.model.Key, reason(err))
-	}
-	s.send(errorFrame(text, s.entry.ID().String(), requestID))
-}
-
-// reply sends the answer of a two-way route, if there is one.
-func (s *session) reply(rt *route, body []byte) {
-	if rt.model.TwoWay && len(body) > 0 && s.send(body) {
-		s.stats().replies.Add(1)
-	}
-}
-
-// send queues a frame; one that is lost to a full queue is counted and said. A
-// client that is gone does not miss it.
-func (s *session) send(text []byte) bool {
-	err := s.link().Send(text)
-	if err == nil {
-		return true
-	}
-	s.stats().dropped.Add(1)
-	if g := s.slot.g; g.verbose && fault.Is(err, fault.Throttled) {
-		g.log("warn", "", "a frame for %s was dropped: its receive buffer is full", s.entry.ID())
-	}
-	return false
 }

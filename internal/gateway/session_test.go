@@ -104,7 +104,11 @@ var lambdaRoute = &model.Route{Key: "$default", TwoWay: true, Integration: &mode
 
 func newGateway(t testing.TB, f functions, logs func(model.LogLine), routes ...*model.Route) *Gateway {
 	t.Helper()
+	// Without the account's limits: these tests send as fast as they can.
+	limits := AWSLimits()
+	limits.Requests, limits.Connects = model.Throttle{}, model.Throttle{}
 	g, err := New(Config{
+		Limits:       &limits,
 		Registry:     registry.New(registry.Config{Node: id.NewNodeKey()}),
 		Integrations: integration.New(integration.Config{Functions: f}),
 		Logs:         logs,
@@ -169,7 +173,7 @@ func TestPauseNeverSticks(t *testing.T) {
 	g.limits.InFlight = 2
 	l.resumed = make(chan struct{}, 1)
 	for range 20_000 {
-		s.onMessage([]byte("x")) // as a reader that has frames in its buffer when Pause comes
+		s.onMessage([]byte("x"), false) // as a reader that has frames in its buffer when Pause comes
 	}
 	finish(t, g, s)
 	for l.paused.Load() { // the last messages may still be on their way out
@@ -199,8 +203,8 @@ func TestNextMessageWaitsForItsPlace(t *testing.T) {
 		in.Queued()
 		return model.InvokeResult{}, nil
 	}, nil, lambdaRoute)
-	s.onMessage([]byte("first"))
-	s.onMessage([]byte("second"))
+	s.onMessage([]byte("first"), false)
+	s.onMessage([]byte("second"), false)
 	<-running
 	select {
 	case got := <-running:
@@ -223,8 +227,8 @@ func TestForbiddenKeepsItsPlace(t *testing.T) {
 		<-release // no Queued: the front is held
 		return model.InvokeResult{Payload: []byte(`{"statusCode":200,"body":"slow"}`)}, nil
 	}, nil, &route)
-	s.onMessage([]byte(`{"action":"slow"}`))
-	s.onMessage([]byte(`{"action":"none"}`))
+	s.onMessage([]byte(`{"action":"slow"}`), false)
+	s.onMessage([]byte(`{"action":"none"}`), false)
 	close(release)
 	finish(t, g, s)
 	if len(l.sent) != 2 || l.sent[0] != "slow" || !strings.Contains(l.sent[1], "Forbidden") {
@@ -263,10 +267,10 @@ func TestQuiet(t *testing.T) {
 		broken.Key = "broken"
 		deploy(t, g, mockRoute, &broken)
 		s := enter(t, g, &fakeLink{})
-		s.onMessage([]byte(`{"action":"ping"}`))
-		s.onMessage([]byte(`{"action":"none"}`))
+		s.onMessage([]byte(`{"action":"ping"}`), false)
+		s.onMessage([]byte(`{"action":"none"}`), false)
 		g.serve(&handshake{host: "localhost", path: "/nope", headers: head{}}, &fakeUpgrade{})
-		s.onMessage([]byte(`{"action":"broken"}`))
+		s.onMessage([]byte(`{"action":"broken"}`), false)
 		finish(t, g, s)
 		if len(lines) != len(want) {
 			t.Errorf("quiet %v: %q", quiet, lines)
@@ -289,7 +293,7 @@ func TestDroppedFramesAreSaid(t *testing.T) {
 		lines = append(lines, line.Text)
 	})
 	l.full = true
-	s.onMessage([]byte("x"))
+	s.onMessage([]byte("x"), false)
 	finish(t, g, s)
 	if g.Stats().Dropped != 1 || !slices.ContainsFunc(lines, func(s string) bool { return strings.Contains(s, "was dropped") }) {
 		t.Fatalf("%+v %q", g.Stats(), lines)
@@ -374,7 +378,7 @@ func BenchmarkEcho(b *testing.B) {
 	msg := benchMessage("ping")
 	b.ReportAllocs()
 	for b.Loop() {
-		s.onMessage(msg)
+		s.onMessage(msg, false)
 	}
 	b.StopTimer()
 	finish(b, g, s)
@@ -394,7 +398,7 @@ func BenchmarkFunction(b *testing.B) {
 	msg := benchMessage("ping")
 	b.ReportAllocs()
 	for b.Loop() {
-		s.onMessage(msg)
+		s.onMessage(msg, false)
 		<-done
 	}
 	b.StopTimer()

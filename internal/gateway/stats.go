@@ -12,6 +12,8 @@ type Stats struct {
 	Messages    int64 // messages from clients
 	Replies     int64 // two-way replies queued
 	Forbidden   int64 // messages no route took
+	Invalid     int64 // messages that their model did not fit
+	Throttled   int64 // handshakes and messages over a limit
 	Errors      int64 // integrations that failed, $connect and $disconnect included
 	Dropped     int64 // frames of any kind lost to a full or closed connection
 	Disconnects int64 // connections closed
@@ -32,7 +34,8 @@ type counters struct {
 	open, inFlight, connects, refused, vanished, messages atomic.Int64
 	replies, forbidden, errors, dropped, disconnects      atomic.Int64
 	instant, queued, joins, leaves, publishes, delivered  atomic.Int64
-	_                                                     [56]byte
+	invalid, throttled                                    atomic.Int64
+	_                                                     [40]byte
 }
 
 // Stats returns the counters now.
@@ -48,6 +51,8 @@ func (g *Gateway) Stats() Stats {
 		s.Messages += c.messages.Load()
 		s.Replies += c.replies.Load()
 		s.Forbidden += c.forbidden.Load()
+		s.Invalid += c.invalid.Load()
+		s.Throttled += c.throttled.Load()
 		s.Errors += c.errors.Load()
 		s.Dropped += c.dropped.Load()
 		s.Disconnects += c.disconnects.Load()

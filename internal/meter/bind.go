@@ -2,6 +2,7 @@ package meter
 
 import (
 	"iter"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -17,7 +18,7 @@ type Series[S any] struct {
 // Bind declares the series of an engine. snapshot is called once per scrape, so
 // that its numbers belong together, and possibly by several scrapes at once.
 func Bind[S any](r *Registry, snapshot func() S, series ...Series[S]) {
-	r.reg.MustRegister(newBound(series, "", func(emit func(string, S)) { emit("", snapshot()) }))
+	r.reg.MustRegister(newBound(series, nil, func(emit func([]string, S)) { emit(nil, snapshot()) }))
 }
 
 // BindEach is Bind for an engine that has several of a kind, such as functions:
@@ -25,15 +26,30 @@ func Bind[S any](r *Registry, snapshot func() S, series ...Series[S]) {
 // the operator's configuration; of more than [MaxEach], or of two that are
 // equal, the later are left out and counted.
 func BindEach[S any](r *Registry, label string, each func() iter.Seq2[string, S], series ...Series[S]) {
-	r.reg.MustRegister(newBound(series, label, func(emit func(string, S)) {
+	BindRows(r, []string{label}, func() iter.Seq2[[]string, S] {
+		return func(yield func([]string, S) bool) {
+			for name, s := range each() {
+				if !yield([]string{name}, s) {
+					return
+				}
+			}
+		}
+	}, series...)
+}
+
+// BindRows is BindEach for what needs several labels to be named: each gives their
+// values, in the order of labels.
+func BindRows[S any](r *Registry, labels []string, each func() iter.Seq2[[]string, S], series ...Series[S]) {
+	r.reg.MustRegister(newBound(series, labels, func(emit func([]string, S)) {
 		seen := map[string]bool{}
-		for name, s := range each() {
-			if seen[name] || len(seen) == MaxEach {
+		for names, s := range each() {
+			key := strings.Join(names, "\x00")
+			if seen[key] || len(seen) == MaxEach {
 				r.cutOff.Inc()
 				continue
 			}
-			seen[name] = true
-			emit(name, s)
+			seen[key] = true
+			emit(names, s)
 		}
 	}))
 }
@@ -43,18 +59,13 @@ type bound[S any] struct {
 	series []Series[S]
 	descs  []*prometheus.Desc
 	kinds  []prometheus.ValueType
-	label  string // "" for one snapshot
-	read   func(emit func(name string, s S))
+	read   func(emit func(names []string, s S)) // names: none for one snapshot
 }
 
-func newBound[S any](series []Series[S], label string, read func(func(string, S))) *bound[S] {
-	b := &bound[S]{series: series, label: label, read: read}
-	var variable []string
-	if label != "" {
-		variable = []string{label}
-	}
+func newBound[S any](series []Series[S], labels []string, read func(func([]string, S))) *bound[S] {
+	b := &bound[S]{series: series, read: read}
 	for _, s := range series {
-		b.descs = append(b.descs, prometheus.NewDesc(checked(s.Name), s.Help, variable, constant(s.Labels)))
+		b.descs = append(b.descs, prometheus.NewDesc(checked(s.Name), s.Help, labels, constant(s.Labels)))
 		kind := prometheus.GaugeValue
 		if grows(s.Name) {
 			kind = prometheus.CounterValue
@@ -73,11 +84,7 @@ func (b *bound[S]) Describe(to chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (b *bound[S]) Collect(to chan<- prometheus.Metric) {
-	b.read(func(name string, s S) {
-		var values []string
-		if b.label != "" {
-			values = []string{name}
-		}
+	b.read(func(values []string, s S) {
 		for i, d := range b.descs {
 			m, err := prometheus.NewConstMetric(d, b.kinds[i], b.series[i].Value(s), values...)
 			if err != nil { // a name that is not UTF-8
