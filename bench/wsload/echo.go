@@ -80,7 +80,7 @@ func runEcho(ctx context.Context, args []string) error {
 func (c echoConfig) contenders() []contender {
 	all := []contender{
 		{"livegate", func(port []string) (launch, string) {
-			return launch{Dir: c.app, Argv: []string{c.livegate, "dev", ".", "--port", port[0]}},
+			return launch{Dir: c.app, Argv: []string{c.livegate, "dev", ".", "--port", port[0]}, Env: unthrottled()},
 				"ws://127.0.0.1:" + port[0] + "/dev"
 		}},
 		{"serverless-offline", func(port []string) (launch, string) {
