@@ -89,6 +89,7 @@ func judgeSlow(m load.Metrics, d time.Duration) []finding {
 	}
 	return []finding{unharmed(m), complete(m), flat(m, d),
 		{what: "the other subscribers: lost, repeated, disconnected", got: figure(lost), bound: "0", ok: lost == 0},
+		{what: "publishes", got: fmt.Sprintf("%s sent, %s of them refused with an error frame to the publisher", figure(m["published"]), figure(m["refused"])), ok: true},
 		{what: "slow readers", got: fmt.Sprintf("%s at a time, %s bytes read, ended by the server %s times", figure(m["slow_connections"]), figure(m["slow_bytes_read"]), figure(m["slow_ended"])), ok: true}}
 }
 

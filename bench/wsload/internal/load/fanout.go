@@ -54,8 +54,10 @@ type subscribers struct {
 	pub   publisher
 	phase atomic.Uint32
 	sent  uint64
-	want  uint64
+	want  uint64 // deliveries of what was sent and not refused
 	first int64
+
+	refused uint64 // messages that the publisher was told will not be delivered
 
 	everybody uint32        // who listens in this phase
 	counts    []uint32      // deliveries by message number; owned by the group
@@ -144,7 +146,7 @@ func (s *subscribers) publish(d time.Duration, halt <-chan struct{}) error {
 	if listening == 0 {
 		return errors.New("nobody listens")
 	}
-	phase := s.phase.Load()
+	phase, before := s.phase.Load(), s.pub.refused()
 	s.sent, s.want, s.first = 0, 0, clock()
 	for time.Duration(clock()-s.first) < d {
 		select {
@@ -161,6 +163,9 @@ func (s *subscribers) publish(d time.Duration, halt <-chan struct{}) error {
 		s.want += listening
 	}
 	s.g.awaitQuiet(s.want, 3*time.Second)
+	// What the publisher was told is not lost.
+	s.refused = s.pub.refused() - before
+	s.want -= min(s.want, s.refused*listening)
 	return nil
 }
 
@@ -190,7 +195,7 @@ func (s *subscribers) due() int64 {
 
 func (s *subscribers) report(m Metrics) {
 	h, _, t, bad := s.g.count()
-	m["published"] = float64(s.sent)
+	m["published"], m["refused"] = float64(s.sent), float64(s.refused)
 	m["delivered"] = float64(t.Unique)
 	m["per_s"] = float64(t.Unique) / (float64(max(s.g.lastAt.Load()-s.first, 1)) / 1e9)
 	faults(m, "", t, s.want, bad)

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/livegate/livegate/bench/wsload/internal/frame"
@@ -30,6 +31,8 @@ func (stderr) Write(b []byte) (int, error) { return os.Stderr.Write(b) }
 // publisher sends one channel's messages.
 type publisher interface {
 	publish(r stat.Record) error
+	// refused is how many messages the server has said it will not take.
+	refused() uint64
 	close()
 }
 
@@ -176,12 +179,16 @@ func (h *httpPublisher) publish(r stat.Record) error {
 	return h.p.post(h.ch, "", h.msg)
 }
 
+// refused is 0: a post that is refused ends the run.
+func (h *httpPublisher) refused() uint64 { return 0 }
+
 func (h *httpPublisher) close() { h.p.c.Close() }
 
 // wsPublisher publishes over a WebSocket connection of its own.
 type wsPublisher struct {
 	c   net.Conn
 	op  byte
+	no  atomic.Uint64
 	mu  sync.Mutex // frames of publish and of the reader's pongs
 	b   []byte
 	msg stamped
@@ -243,6 +250,8 @@ func (w *wsPublisher) send(payload []byte) error {
 
 func (w *wsPublisher) publish(r stat.Record) error { return w.send(w.msg.put(r)) }
 
+func (w *wsPublisher) refused() uint64 { return w.no.Load() }
+
 func (w *wsPublisher) close() { w.c.Close() }
 
 // drain answers pings and drops the rest, so that the server never waits for it.
@@ -278,7 +287,9 @@ func (w *wsPublisher) drain(r io.Reader, p *Proto, ready string, greeted chan st
 				waiting = false
 				close(greeted)
 			} else if bytes.Contains(payload, []byte(`"message": "`)) {
-				fmt.Fprintf(complaints, "the server answered a publish with %.200s\n", payload)
+				if n := w.no.Add(1); n <= 3 {
+					fmt.Fprintf(complaints, "the server answered a publish with %.200s\n", payload)
+				}
 			}
 			have = have[:copy(have, have[size:])]
 		}
