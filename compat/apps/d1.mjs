@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { writeApp } from "../lib/article.mjs";
-import { Client, Refused, expectErrorFrame, expectExactly, expectSilence } from "../lib/client.mjs";
+import { Client, expectErrorFrame, expectExactly, expectRefused, expectSilence } from "../lib/client.mjs";
 import { eventually, freePort } from "../lib/livegate.mjs";
 import { delayingRelay } from "../lib/relay.mjs";
 import { Tables } from "../lib/tables.mjs";
@@ -15,7 +15,7 @@ const region = "us-east-1";
 export const d1 = {
   id: "D1",
   title: "freeCodeCamp chat (from the article)",
-  source: "https://www.freecodecamp.org/news/real-time-applications-using-websockets-with-aws-api-gateway-and-lambda-a5bb493e9452",
+  obtain: "https://www.freecodecamp.org/news/real-time-applications-using-websockets-with-aws-api-gateway-and-lambda-a5bb493e9452",
   args: ["--region", region],
 
   /** The article's code in work, or why it is absent. */
@@ -114,9 +114,7 @@ export const d1 = {
       await writeApp(article, dir, { mended: false });
       const gate = await start({ dir, dataDir: join(work, "as-printed-data") });
       try {
-        const refused = await Client.open(gate.url("Test")).then(() => null, (err) => err);
-        assert.ok(refused instanceof Refused, `the handshake ended otherwise: ${refused ?? "101"}`);
-        assert.equal(refused.status, 502);
+        await expectRefused(502, gate.url("Test"));
         await eventually(5_000, async () => {
           assert.match(gate.output, /ReferenceError: ddb is not defined/);
           assert.match(gate.output, /ChatRoomConnectFunction/);

@@ -1,9 +1,7 @@
 // D5: aws-samples/simple-websockets-chat-app. ES modules with SDK v3 and no node_modules;
 // the callback URL is put together from apiId and region in code.
 import assert from "node:assert/strict";
-import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 import { Client, expectExactly } from "../lib/client.mjs";
 import { eventually } from "../lib/livegate.mjs";
 import { Tables } from "../lib/tables.mjs";
@@ -13,12 +11,7 @@ const table = "simplechat_connections";
 export const d5 = {
   id: "D5",
   title: "simple-websockets-chat-app",
-  source: "https://github.com/aws-samples/simple-websockets-chat-app",
-
-  async locate({ apps }) {
-    const dir = join(apps, "simple-websockets-chat-app");
-    return existsSync(join(dir, "template.yaml")) ? { dir } : { absent: `${dir} is missing` };
-  },
+  source: { repository: "aws-samples/simple-websockets-chat-app", commit: "fb1f0d686a" },
 
   async scenario({ gate, step, round }) {
     const tables = new Tables(gate.status);

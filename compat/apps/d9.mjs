@@ -1,8 +1,6 @@
 // D9: aws-samples/serverless-websocket-chat. Python, $default for text that is no JSON,
 // UpdateItem with SET, ADD (string set) and REMOVE on a table with a number range key.
 import assert from "node:assert/strict";
-import { existsSync } from "node:fs";
-import { join } from "node:path";
 import { Client, expectExactly, expectSilence } from "../lib/client.mjs";
 import { eventually } from "../lib/livegate.mjs";
 import { Tables } from "../lib/tables.mjs";
@@ -10,12 +8,7 @@ import { Tables } from "../lib/tables.mjs";
 export const d9 = {
   id: "D9",
   title: "serverless-websocket-chat (Python)",
-  source: "https://github.com/aws-samples/serverless-websocket-chat",
-
-  async locate({ apps }) {
-    const dir = join(apps, "serverless-websocket-chat");
-    return existsSync(join(dir, "template.yaml")) ? { dir } : { absent: `${dir} is missing` };
-  },
+  source: { repository: "aws-samples/serverless-websocket-chat", commit: "d88be8886c" },
 
   async scenario({ gate, step }) {
     const url = gate.url("Prod");

@@ -22,15 +22,17 @@ export class Client {
   /**
    * Connects. Refused handshakes throw a Refused with the HTTP status.
    * @param {string} url
-   * @param {{name?: string, protocols?: string[], ca?: Buffer}} options
+   * @param {{name?: string, protocols?: string[], headers?: object, ca?: Buffer | Buffer[], lookup?: Function, timeout?: number}} options
+   *   lookup resolves the host name instead of the system; timeout in milliseconds is that
+   *   of the handshake, of which an authorizer's and $connect's first start are a part
    */
-  static async open(url, { name = "client", protocols = [], ca } = {}) {
-    const socket = new WebSocket(url, protocols, { ca, handshakeTimeout: connectTimeout, perMessageDeflate: true });
+  static async open(url, { name = "client", protocols = [], headers, ca, lookup, timeout = connectTimeout } = {}) {
+    const socket = new WebSocket(url, protocols, { headers, ca, lookup, handshakeTimeout: timeout, perMessageDeflate: true });
     // Frames may follow the 101 in the same packet: listen before waiting.
     const early = [];
     const keep = (data, binary) => early.push(binary ? data : data.toString("utf8"));
     socket.on("message", keep);
-    const headers = await new Promise((resolve, reject) => {
+    const answered = await new Promise((resolve, reject) => {
       let upgraded = {};
       socket.once("upgrade", (response) => (upgraded = response.headers));
       socket.once("open", () => resolve(upgraded));
@@ -43,7 +45,7 @@ export class Client {
         response.on("error", reject);
       });
     });
-    const client = new Client(name, socket, headers);
+    const client = new Client(name, socket, answered);
     socket.off("message", keep);
     socket.on("message", (data, binary) => client.#take(binary ? data : data.toString("utf8")));
     early.forEach((frame) => client.#take(frame));
@@ -101,6 +103,31 @@ export class Refused extends Error {
     this.headers = headers;
     this.body = body;
   }
+}
+
+/**
+ * The handshake must be answered with this status.
+ * @returns {Promise<Refused>}
+ */
+export async function expectRefused(status, url, options) {
+  const refused = await Client.open(url, options).then(
+    (client) => {
+      client.kill();
+      assert.fail(`the handshake ended with 101, not ${status}`);
+    },
+    (err) => {
+      if (!(err instanceof Refused)) throw err;
+      return err;
+    },
+  );
+  assert.equal(refused.status, status, refused.message);
+  return refused;
+}
+
+/** A lookup for Client.open that finds every name on this machine. */
+export function here(host, options, done) {
+  if (options.all) done(null, [{ address: "127.0.0.1", family: 4 }]);
+  else done(null, "127.0.0.1", 4);
 }
 
 /**

@@ -1,7 +1,10 @@
 // Starts and stops `livegate dev` as a user would, and asks `livegate status --json`.
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
+import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { createServer } from "node:net";
+import { join } from "node:path";
 import { promisify } from "node:util";
 
 const run = promisify(execFile);
@@ -98,6 +101,20 @@ export class Livegate {
       throw new Error(`status lists ${found.length} stages called ${stage}: ${JSON.stringify(this.status.apis)}`);
     }
     return secure ? found[0].secureWebSocketUrl : found[0].webSocketUrl;
+  }
+
+  /** The port that it listens on. */
+  get port() {
+    return this.#command.port;
+  }
+
+  /**
+   * The certificates to trust for wss: the CA of local names, and the one that the data
+   * directory has for an application's custom domains.
+   */
+  async authorities() {
+    const files = [this.status.caFile, join(this.#command.dataDir, "ca", "ca.pem")];
+    return Promise.all(files.filter((file) => existsSync(file)).map((file) => readFile(file)));
   }
 
   /** The last lines of the output, for error messages. */

@@ -7,16 +7,12 @@ import {
   ScanCommand,
   UpdateItemCommand,
 } from "@aws-sdk/client-dynamodb";
+import { configuration } from "./aws.mjs";
 
 /** Tables of a running livegate, by its status. */
 export class Tables {
-  constructor({ endpointUrl, region }) {
-    this.client = new DynamoDBClient({
-      endpoint: endpointUrl,
-      region,
-      credentials: { accessKeyId: "AKIACOMPATCOMPATCOMP", secretAccessKey: "compat" },
-      maxAttempts: 1,
-    });
+  constructor(status) {
+    this.client = new DynamoDBClient(configuration(status));
   }
 
   /** All items, every page, in DynamoDB's attribute-value form. */
