@@ -135,6 +135,7 @@ type App struct {
 	access    *authz.Guard
 	accesses  *accessLog // nil: access logs go to the log
 	services  services
+	fixtures  map[string]http.Handler // of --map-host, by host name
 	timeline  *control.Timeline
 	started   time.Time
 	announce  func() // tells the user and the console what runs now

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/http/httputil"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -28,13 +26,13 @@ type front struct {
 	control   http.Handler
 	console   http.Handler
 	own       http.Handler // metrics and health
-	mapped    map[string]*httputil.ReverseProxy
+	mapped    map[string]http.Handler
 }
 
 // front builds the planes. Requests addressed to a proxy go before the Host
 // allow-list, since their Host is the destination.
 func (a *App) front(app *model.App) http.Handler {
-	f := &front{app: a, mapped: map[string]*httputil.ReverseProxy{}}
+	f := &front{app: a}
 	a.callbacks = connapi.New(connapi.Config{
 		App: a.current, Registry: a.registry, Callers: a.runtime,
 		RequireSignature: true, Check: a.check, Allow: a.allow(),
@@ -58,14 +56,7 @@ func (a *App) front(app *model.App) http.Handler {
 	own.HandleFunc("GET /_livegate/healthz", a.health.handle(a.health.alive, everybody))
 	own.HandleFunc("GET /_livegate/readyz", a.health.handle(a.health.ready, everybody))
 	f.own = own
-	for host, addr := range a.cfg.MapHosts {
-		fixture := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: addr})
-		fixture.ErrorHandler = func(w http.ResponseWriter, r *http.Request, err error) {
-			a.note("error", "livegate", "%s is mapped to %s, which does not answer: %v", r.Host, addr, err)
-			http.Error(w, fmt.Sprintf("%s is mapped to %s, which does not answer", r.Host, addr), http.StatusBadGateway)
-		}
-		f.mapped[hostOnly(host)] = fixture
-	}
+	f.mapped = a.fixtures
 	guarded := a.guard.Wrap(f)
 	a.proxy = intercept.New(intercept.Config{
 		Auth:        a.runtime.ProxyWorker,

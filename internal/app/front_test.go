@@ -90,3 +90,26 @@ func TestEveryDoorHasTheSameHostRule(t *testing.T) {
 		}
 	}
 }
+
+// An SDK that honours AWS_ENDPOINT_URL calls us by our own address: the service is in
+// the signature only, and --map-host was not asked.
+func TestAMappedServiceAnswersAtTheEndpoint(t *testing.T) {
+	hosts := make(chan string, 1)
+	fixture := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		hosts <- r.Host
+		_, _ = w.Write([]byte(`{"SecretString":"s"}`))
+	}))
+	defer fixture.Close()
+	const host = "secretsmanager.us-east-1.amazonaws.com"
+	r := start(t, Config{MapHosts: map[string]string{host: strings.TrimPrefix(fixture.URL, "http://")}})
+	t.Cleanup(http.DefaultTransport.(*http.Transport).CloseIdleConnections) // the reverse proxy's
+	req := r.request("POST", "/")
+	req.Header.Set("X-Amz-Target", "secretsmanager.GetSecretValue")
+	sigv4.Sign(req, nil, sigv4.Key{ID: "any", Secret: "any"}, sigv4.Scope{Region: "us-east-1", Service: "secretsmanager"}, time.Now())
+	if code, body := r.get(req, req.Host); code != http.StatusOK || !strings.Contains(body, "SecretString") {
+		t.Fatalf("%d %s", code, body)
+	}
+	if got := <-hosts; got != host {
+		t.Errorf("the fixture was called as %s", got)
+	}
+}

@@ -3,10 +3,14 @@ package app
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net/http"
+	"net/http/httputil"
+	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/livegate/livegate/internal/awsapi"
@@ -32,6 +36,13 @@ func (a *App) newServices(app *model.App) services {
 		"lambda":   lambda.New(lambda.Config{Functions: a.runtime, App: a.current}),
 		"sts":      sts.New(sts.Config{Account: app.AccountID, Partition: app.Partition, Function: a.runtime.FunctionOf}),
 	}}
+	a.fixtures = a.newFixtures()
+	for host, fixture := range a.fixtures {
+		// An SDK that honours AWS_ENDPOINT_URL calls us, whatever its host is called.
+		if scope, ok := sigv4.HostScope(host); ok && strings.HasPrefix(host, scope.Service+".") {
+			s.handlers[scope.Service] = fixture
+		}
+	}
 	if a.external != nil {
 		s.signed = []string{"dynamodb"}
 	}
@@ -39,6 +50,27 @@ func (a *App) newServices(app *model.App) services {
 		s.passed = nil
 	}
 	return s
+}
+
+// newFixtures are what --map-host sends hosts to, by host name.
+func (a *App) newFixtures() map[string]http.Handler {
+	out := make(map[string]http.Handler, len(a.cfg.MapHosts))
+	for host, addr := range a.cfg.MapHosts {
+		host := hostOnly(host)
+		fixture := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: addr})
+		fixture.ErrorHandler = func(w http.ResponseWriter, r *http.Request, err error) {
+			a.note("error", "livegate", "%s is mapped to %s, which does not answer: %v", host, addr, err)
+			http.Error(w, fmt.Sprintf("%s is mapped to %s, which does not answer", host, addr), http.StatusBadGateway)
+		}
+		out[host] = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if !strings.EqualFold(hostOnly(r.Host), host) {
+				r = r.Clone(r.Context())
+				r.Host = host
+			}
+			fixture.ServeHTTP(w, r)
+		})
+	}
+	return out
 }
 
 // Knows reports whether a service is there. That it lacks an action, only its answer

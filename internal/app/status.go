@@ -20,6 +20,9 @@ func (a *App) Status() client.Status {
 		return s
 	}
 	app := d.app
+	if ca := a.ca.Load(); ca != nil && len(app.Domains) > 0 {
+		s.DomainCAFile = ca.File()
+	}
 	s.Stack, s.Region, s.AccountID = app.StackName, app.Region, app.AccountID
 	s.Findings = findings(d.findings)
 	host := a.publicHost()

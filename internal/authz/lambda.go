@@ -51,7 +51,7 @@ func (g *Guard) ask(ctx context.Context, p *Plan, r *Request, gr *Grant) (usageK
 		return "", internal("authorizer " + a.name + " answered " + err.Error())
 	}
 	d := iam.Decide([]*iam.Policy{ans.policy}, &iam.Request{
-		Action: invokeAction, Resource: p.methodARN, Values: handshakeValues(r, nil, p.app.Region), Now: started,
+		Action: invokeAction, Resource: p.methodARN, Values: handshakeFacts(r, nil, p.app.Region).values, Now: started,
 	})
 	switch d.Effect {
 	case iam.Allow:
@@ -114,36 +114,4 @@ func errorType(res *model.InvokeResult) string {
 
 func (s source) String() string {
 	return [...]string{"route.request.header.", "route.request.querystring.", "stageVariables.", "context."}[s.place] + s.name
-}
-
-// handshakeValues are the condition keys of a request ("AWS global condition context
-// keys", those that a WebSocket handshake can have). caller is nil for nobody known.
-func handshakeValues(r *Request, caller *Caller, region string) func(string) []string {
-	agent, referer := []string(nil), []string(nil)
-	if r.Conn.UserAgent != "" {
-		agent = []string{r.Conn.UserAgent}
-	}
-	if v, ok := headerValue(r.Handshake.Headers, "Referer"); ok {
-		referer = []string{v}
-	}
-	source, regions, secure := []string{r.Conn.SourceIP}, []string{region}, []string{"false"}
-	if r.Secure {
-		secure = []string{"true"}
-	}
-	about := caller.values()
-	return func(key string) []string {
-		switch key {
-		case "aws:sourceip":
-			return source
-		case "aws:securetransport":
-			return secure
-		case "aws:requestedregion":
-			return regions
-		case "aws:useragent":
-			return agent
-		case "aws:referer":
-			return referer
-		}
-		return about[key]
-	}
 }

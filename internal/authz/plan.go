@@ -73,13 +73,16 @@ func (g *Guard) Compile(app *model.App, api *model.API, stage *model.Stage) *Pla
 func (g *Guard) compile(p *Plan, app *model.App, api *model.API, stage *model.Stage, base string) error {
 	var connect model.Route // of an API without $connect: open, but for what the API says
 	keyed, scoped := false, ""
+	var guarded *model.Route // a message route with an authorization of its own
+	// All of them first: a plan that does not work still has the rules of its routes, for
+	// connections that are open.
 	for _, rt := range api.Routes {
 		p.routes[rt.Key] = rule{arn: base + "/" + rt.Key, scopes: rt.Scopes, keyed: rt.APIKeyRequired}
 		keyed = keyed || rt.APIKeyRequired
 		if rt.Key == model.RouteConnect {
 			connect = *rt
-		} else if rt.AuthorizationType != "" && rt.AuthorizationType != "NONE" {
-			return fault.New(fault.BadRequest, "the route %s has AuthorizationType %s: authorization is restricted to the $connect route", rt.Key, rt.AuthorizationType)
+		} else if rt.AuthorizationType != "" && rt.AuthorizationType != "NONE" && guarded == nil {
+			guarded = rt
 		}
 		if len(rt.Scopes) > 0 && scoped == "" {
 			scoped = rt.Key
@@ -90,6 +93,9 @@ func (g *Guard) compile(p *Plan, app *model.App, api *model.API, stage *model.St
 	}
 	if err := g.compileAuthorization(p, api, &connect); err != nil {
 		return err
+	}
+	if guarded != nil {
+		return fault.New(fault.BadRequest, "the route %s has AuthorizationType %s: authorization is restricted to the $connect route", guarded.Key, guarded.AuthorizationType)
 	}
 	if err := g.compileAccess(p, mergeAccess(api.Access, connect.Access)); err != nil {
 		return err

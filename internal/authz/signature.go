@@ -34,7 +34,9 @@ func (g *Guard) signature(p *Plan, r *Request, gr *Grant) *Refusal {
 	if sig.Region != p.app.Region {
 		return forbiddenSignature(&sigv4.Error{Type: sigv4.TypeInvalid, Msg: "Credential should be scoped to a valid region: '" + p.app.Region + "'."})
 	}
-	caller, known := g.caller(sig.AccessKeyID)
+	// A copy: what stays with the connection must not keep the whole header there.
+	accessKey := strings.Clone(sig.AccessKeyID)
+	caller, known := g.caller(accessKey)
 	switch {
 	case known:
 		if err := g.keys.Verify(&sig, req, caller.Secret, g.cfg.Now()); err != nil {
@@ -48,13 +50,12 @@ func (g *Guard) signature(p *Plan, r *Request, gr *Grant) *Refusal {
 	case !current(&sig, g.cfg.Now()):
 		return forbiddenSignature(&sigv4.Error{Type: sigv4.TypeInvalid, Msg: "Signature expired or not yet current."})
 	}
-	caller.complete(p.app, sig.AccessKeyID)
-	gr.values = handshakeValues(r, &caller, p.app.Region)
-	gr.policies = caller.Policies
+	caller.complete(p.app, accessKey)
 	gr.Identity = &event.Identity{AccountID: caller.AccountID, Caller: caller.UserID, User: caller.UserID, UserARN: caller.UserARN, AccessKey: caller.AccessKey}
 	if caller.Policies == nil {
 		return nil
 	}
+	gr.policies, gr.values = caller.Policies, handshakeFacts(r, &caller, p.app.Region).values
 	req2 := iam.Request{Action: invokeAction, Resource: p.methodARN, Values: gr.values}
 	if g.decide(caller.Policies, &req2) {
 		return nil
@@ -133,23 +134,6 @@ func (c *Caller) complete(app *model.App, accessKeyID string) {
 	}
 }
 
-// values are the condition keys about a caller; nil without one.
-func (c *Caller) values() map[string][]string {
-	if c == nil {
-		return nil
-	}
-	v := map[string][]string{
-		"aws:userid": {c.UserID}, "aws:principalarn": {c.UserARN}, "aws:principalaccount": {c.AccountID}, "aws:principaltype": {"User"},
-	}
-	// An assumed role has no user name: policies with ${aws:username} do not apply.
-	if _, name, ok := strings.Cut(c.UserARN, ":user/"); ok {
-		v["aws:username"] = []string{name[strings.LastIndexByte(name, '/')+1:]}
-	} else if strings.Contains(c.UserARN, ":assumed-role/") {
-		v["aws:principaltype"] = []string{"AssumedRole"}
-	}
-	return v
-}
-
 // Manage decides whether a caller may use the callback API on a connection: the action
 // execute-api:ManageConnections. arn names the connection below its stage, as
 // [ConnectionARN] makes it, and method goes between the two, as in policies:
@@ -161,8 +145,7 @@ func (g *Guard) Manage(caller Caller, method, arn string) error {
 	}
 	stage, connection, ok := strings.Cut(arn, "/@connections")
 	resource := stage + "/" + method + "/@connections" + connection
-	about := caller.values()
-	req := iam.Request{Action: manageAction, Resource: resource, Values: func(key string) []string { return about[key] }}
+	req := iam.Request{Action: manageAction, Resource: resource, Values: callerFacts(&caller).values}
 	if ok && g.decide(caller.Policies, &req) {
 		return nil
 	}

@@ -74,6 +74,9 @@ func (g *Guard) compileJWT(m *model.JWT, places []string) (*jwtRule, error) {
 	if len(m.Audiences) == 0 {
 		return nil, fault.New(fault.BadRequest, "JWT needs Audiences: without them tokens made for anybody else would do")
 	}
+	if slices.Contains(m.Audiences, "") {
+		return nil, fault.New(fault.BadRequest, "JWT has an empty audience: that is the audience of every token that was made for nobody")
+	}
 	fetched := m.JWKS
 	if fetched == "" {
 		fetched = m.Issuer
@@ -271,7 +274,7 @@ func (g *Guard) accept(j *jwtRule, verified *oidc.IDToken, raw []byte) (*claims,
 		Scope     words       `json:"scope"`
 		Scp       words       `json:"scp"`
 	}
-	if json.Unmarshal(raw, &body) != nil {
+	if json.Unmarshal(raw, &body) != nil || ambiguous(raw) {
 		return nil, unauthorized("the token's claims cannot be read")
 	}
 	latest := g.cfg.Now().Add(clockSkew)
@@ -297,6 +300,24 @@ func (g *Guard) accept(j *jwtRule, verified *oidc.IDToken, raw []byte) (*claims,
 		}
 	}
 	return c, nil
+}
+
+// ambiguous reports whether a claim that decides stands there in another case. Names of
+// claims have a case (RFC 7519 §10.1.1), which the decoder does not look at: an issuer
+// that lets users name claims of their own would let them write a "Sub" over the "sub".
+func ambiguous(raw []byte) bool {
+	var members map[string]json.RawMessage
+	if json.Unmarshal(raw, &members) != nil {
+		return true
+	}
+	for name := range members {
+		for _, decides := range [...]string{"iss", "sub", "aud", "exp", "nbf", "iat", "client_id", "scope", "scp"} {
+			if name != decides && strings.EqualFold(name, decides) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // words is "a b" or ["a", "b"].

@@ -11,20 +11,23 @@ import (
 // `livegate status --json`. Stable: fields are added, never renamed or removed.
 // Lists and Outputs are never null in JSON.
 type Status struct {
-	Stack       string            `json:"stack"`
-	Region      string            `json:"region"`
-	AccountID   string            `json:"accountId"`
-	EndpointURL string            `json:"endpointUrl"` // for AWS_ENDPOINT_URL of any SDK
-	CAFile      string            `json:"caFile"`      // PEM, absolute path
-	APIs        []API             `json:"apis"`
-	Functions   []Function        `json:"functions"`
-	Tables      []Table           `json:"tables"`
-	Outputs     map[string]string `json:"outputs"`
-	Ready       bool              `json:"ready"`
-	Findings    []Finding         `json:"findings"`
-	PID         int               `json:"pid"`
-	Version     string            `json:"version"`
-	StartedAt   time.Time         `json:"startedAt"`
+	Stack       string `json:"stack"`
+	Region      string `json:"region"`
+	AccountID   string `json:"accountId"`
+	EndpointURL string `json:"endpointUrl"` // for AWS_ENDPOINT_URL of any SDK
+	CAFile      string `json:"caFile"`      // PEM, absolute path
+	// DomainCAFile is the PEM of the CA that custom domains are signed with, which
+	// may name nothing else; "" without custom domains.
+	DomainCAFile string            `json:"domainCaFile,omitempty"`
+	APIs         []API             `json:"apis"`
+	Functions    []Function        `json:"functions"`
+	Tables       []Table           `json:"tables"`
+	Outputs      map[string]string `json:"outputs"`
+	Ready        bool              `json:"ready"`
+	Findings     []Finding         `json:"findings"`
+	PID          int               `json:"pid"`
+	Version      string            `json:"version"`
+	StartedAt    time.Time         `json:"startedAt"`
 }
 
 // API is a WebSocket API.

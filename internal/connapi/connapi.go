@@ -9,7 +9,9 @@
 //
 // A request must carry SigV4 when Config.RequireSignature is set; it is verified
 // when Config.Check is. The access key of a function's worker tells whether the
-// post comes from inside the connection's own $connect, which is 410 at once.
+// post comes from inside the connection's own $connect, which is 410 at once. By way of
+// a custom domain with a TrustStore it must carry a client certificate as well, see
+// Config.Certified. What may come counts towards the account's throttle: over it, 429.
 //
 // 200 means that the message is queued for the client, in order, or was held
 // during its handshake and then queued. 410 is only said of connections that are
@@ -30,6 +32,8 @@ package connapi
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"net/http"
 	"strings"
@@ -75,6 +79,14 @@ type Config struct {
 	// Allow decides whether the owner of an access key may use the API on a connection
 	// (execute-api:ManageConnections); nil: everybody may. It must not block.
 	Allow func(accessKeyID, method string, addr model.Address, connectionID string) error
+	// Certified decides by the certificates that a caller showed on its TLS connection,
+	// its own first, whether it may come by way of a custom domain with a TrustStore;
+	// nil: nobody may. It must not block, and its error is not shown to the caller.
+	Certified func(accessKeyID string, domain *model.Domain, secure bool, chain []*x509.Certificate) error
+	// Take takes from the account's throttle, of which calls are a part as messages are;
+	// nil: there is none. Lanes are those of package bound. It must not block. A post
+	// that has to wait for a handshake on the other door takes twice.
+	Take func(lane int) bool
 }
 
 // Handler serves @connections.
@@ -97,7 +109,10 @@ type call struct {
 	method, host, path string // path is decoded
 	key                string // access key id; "" for an unsigned request that may be
 	wait               bool   // it may be held until a handshake ends
-	body               []byte
+	// tls is the connection the call came on; nil without TLS, and on an event loop,
+	// where it is not looked at.
+	tls  *tls.ConnectionState
+	body []byte
 }
 
 // answer is what a caller is told.
@@ -117,6 +132,8 @@ func verb(method string) bool {
 var (
 	noMethod = &sigv4.Error{Type: sigv4.TypeMissing, Msg: "Missing Authentication Token"}
 	tooLarge = fault.New(fault.TooLarge, "Message too long: a payload may have %d bytes", MaxPayload)
+	tooMany  = fault.New(fault.Throttled, "Too Many Requests") // LimitExceededException
+	strange  = fault.New(fault.Forbidden, "Forbidden")
 	notText  = fault.New(fault.BadRequest, "The data is not UTF-8 text: WebSocket APIs send text messages only; encode binary data as base64")
 )
 
@@ -126,6 +143,10 @@ func (h *Handler) serve(ctx context.Context, q *call, room []byte) (answer, erro
 	t, err := h.target(q)
 	if err != nil {
 		return answer{}, err
+	}
+	// Last, so that nobody uses up the account's share who may not call at all.
+	if h.cfg.Take != nil && !h.cfg.Take(int(t.Conn[id.Size-1])) {
+		return answer{}, tooMany
 	}
 	switch q.method {
 	case http.MethodPost:
@@ -158,7 +179,12 @@ func (h *Handler) target(q *call) (t registry.Target, err error) {
 		return t, fault.New(fault.NotFound, "No method found matching route %s for http method %s", strings.Trim(addr.Rest, "/"), q.method)
 	}
 	if !ok || !callback {
-		return t, fault.New(fault.Forbidden, "Forbidden")
+		return t, strange
+	}
+	if addr.Custom != nil && addr.Custom.TrustStore != "" {
+		if err := h.certified(q, addr.Custom); err != nil {
+			return t, err
+		}
 	}
 	name = strings.Trim(name, "/")
 	if name == "" {
@@ -175,6 +201,22 @@ func (h *Handler) target(q *call) (t registry.Target, err error) {
 	}
 	t.InConnect = q.key != "" && h.cfg.Callers != nil && h.cfg.Callers.Tag(q.key) == name
 	return t, nil
+}
+
+// certified checks the caller's certificate for a domain that wants one. An event loop
+// does not know it.
+func (h *Handler) certified(q *call, domain *model.Domain) error {
+	if !q.wait {
+		return errElsewhere
+	}
+	var chain []*x509.Certificate
+	if q.tls != nil {
+		chain = q.tls.PeerCertificates
+	}
+	if h.cfg.Certified == nil || h.cfg.Certified(q.key, domain, q.tls != nil, chain) != nil {
+		return strange
+	}
+	return nil
 }
 
 // appendStatus writes GET's body as AWS does: pretty, a space before each colon.

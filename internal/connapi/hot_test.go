@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/livegate/livegate/internal/bound"
 	"github.com/livegate/livegate/internal/conn"
 	"github.com/livegate/livegate/internal/connapi"
 	"github.com/livegate/livegate/internal/fault"
@@ -233,6 +234,7 @@ func TestHotCallsDoNotAllocate(t *testing.T) {
 	}{
 		"post":          {connapi.Config{RequireSignature: true}, "POST", path, 0},
 		"verified post": {connapi.Config{Check: check("secret")}, "POST", path, 0},
+		"counted post":  {connapi.Config{Take: bound.NewRate(1e9, 1<<20).Take}, "POST", path, 0},
 		"get":           {connapi.Config{}, "GET", path, 0},
 		"encoded post":  {connapi.Config{RequireSignature: true}, "POST", encoded, 1}, // the decoded path
 	} {
@@ -262,7 +264,9 @@ func BenchmarkHot(b *testing.B) {
 	path := "/prod/@connections/" + c.String()
 	body := strings.Repeat("x", 128)
 	req := hot("POST", apiHost, path, signedHeader(b, "POST", apiHost, path, body), body)
-	for name, cfg := range map[string]connapi.Config{"unverified": {RequireSignature: true}, "verified": {Check: check("secret")}} {
+	for name, cfg := range map[string]connapi.Config{
+		"unverified": {RequireSignature: true}, "verified": {Check: check("secret")}, "counted": {Check: check("secret"), Take: bound.NewRate(1e9, 5000).Take},
+	} {
 		b.Run(name, func(b *testing.B) {
 			cfg.App, cfg.Registry = appOnce(), r
 			h := connapi.New(cfg)

@@ -29,7 +29,7 @@ func (h *Handler) handle(r *http.Request) (answer, error) {
 	if !verb(r.Method) {
 		return answer{}, noMethod
 	}
-	q := call{method: r.Method, host: r.Host, path: r.URL.Path, wait: true}
+	q := call{method: r.Method, host: r.Host, path: r.URL.Path, wait: true, tls: r.TLS}
 	sig, err := sigv4.Parse(r.Header, r.URL.RawQuery)
 	switch {
 	case err == nil:

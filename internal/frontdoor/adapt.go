@@ -18,6 +18,10 @@ type adaptation struct {
 	// foreign is set when the packager is not the one that the service asks for.
 	foreign bool
 	account string
+	// leaveOut are patterns of files that are no part of the package; old is set for
+	// packagers before version 3, which call them exclude.
+	leaveOut []string
+	old      bool
 }
 
 // change is one line of a configuration that was taken out or replaced.
@@ -85,6 +89,9 @@ func (a adaptation) adapt(text string) (string, []change) {
 			changes = append(changes, change{line: s.first + 1, severity: severity, message: fmt.Sprintf(format, args...), hint: hint})
 		}
 		switch {
+		case s.key == "package":
+			b.WriteString(a.without(s))
+			continue
 		case s.key == "plugins":
 			kept, dropped := a.plugins(s)
 			changes = append(changes, dropped...)
@@ -111,6 +118,12 @@ func (a adaptation) adapt(text string) (string, []change) {
 		b.WriteString(lines)
 	}
 	out := b.String()
+	if hasKey := func(s section) bool { return s.key == "package" }; len(all) > 1 && len(a.leaveOut) > 0 && !slices.ContainsFunc(all, hasKey) {
+		if !strings.HasSuffix(out, "\n") {
+			out += "\n"
+		}
+		out += "package:\n  " + a.patternKey() + ":\n" + a.patterns("    ")
+	}
 	if strings.Contains(out, "${aws:accountId}") {
 		out = strings.ReplaceAll(out, "${aws:accountId}", a.account)
 		at := strings.Index(text, "${aws:accountId}")
@@ -124,6 +137,89 @@ func (a adaptation) adapt(text string) (string, []change) {
 		out += "configValidationMode: warn\n"
 	}
 	return out, changes
+}
+
+func (a adaptation) patternKey() string {
+	if a.old {
+		return "exclude"
+	}
+	return "patterns"
+}
+
+// patterns are leaveOut as items of a list.
+func (a adaptation) patterns(indent string) string {
+	var b strings.Builder
+	for _, p := range a.quoted() {
+		b.WriteString(indent + "- " + p + "\n")
+	}
+	return b.String()
+}
+
+func (a adaptation) quoted() (out []string) {
+	for _, p := range a.leaveOut {
+		if !a.old {
+			p = "!" + p
+		}
+		out = append(out, "'"+strings.ReplaceAll(p, "'", "''")+"'")
+	}
+	return out
+}
+
+// without adds leaveOut to the section package, at the end of its patterns, because
+// the last that fits counts. What is written in a way that is not understood here
+// stays as it is.
+func (a adaptation) without(s section) string {
+	text := strings.Join(s.lines, "")
+	if s.value != "" || len(a.leaveOut) == 0 {
+		return text
+	}
+	list, child := -1, -1 // line of the key, indent of all keys
+	for i, line := range s.lines[1:] {
+		bare := strings.TrimLeft(line, " ")
+		if strings.TrimSpace(bare) == "" || bare[0] == '#' {
+			continue
+		}
+		if indent := len(line) - len(bare); child < 0 || indent == child {
+			child = indent
+			if strings.HasPrefix(bare, a.patternKey()+":") {
+				list = i + 1
+			}
+		}
+	}
+	if child <= 0 {
+		return text
+	}
+	if list < 0 {
+		indent := strings.Repeat(" ", child)
+		return s.lines[0] + indent + a.patternKey() + ":\n" + a.patterns(indent+"  ") + strings.Join(s.lines[1:], "")
+	}
+	_, value, _ := strings.Cut(s.lines[list], ":")
+	end := strings.LastIndexByte(value, ']')
+	switch value = strings.TrimSpace(value); {
+	case strings.HasPrefix(value, "[") && end > 0:
+		line := s.lines[list]
+		at := strings.LastIndexByte(line, ']')
+		more := strings.Join(a.quoted(), ", ")
+		if !strings.HasSuffix(strings.TrimSpace(line[:at]), "[") {
+			more = ", " + more
+		}
+		s.lines[list] = line[:at] + more + line[at:]
+	case value == "" || value[0] == '#':
+		last, indent := list, strings.Repeat(" ", child+2)
+		for i := list + 1; i < len(s.lines); i++ {
+			bare := strings.TrimLeft(s.lines[i], " ")
+			if strings.HasPrefix(bare, "- ") {
+				last, indent = i, s.lines[i][:len(s.lines[i])-len(bare)]
+			} else if strings.TrimSpace(bare) != "" && bare[0] != '#' && len(s.lines[i])-len(bare) <= child {
+				break
+			}
+		}
+		if !strings.HasSuffix(s.lines[last], "\n") {
+			s.lines[last] += "\n"
+		}
+		s.lines[last] += a.patterns(indent)
+	}
+	return strings.Join(s.lines, "")
 }
 
 // plugins keeps those that can be loaded.

@@ -2,8 +2,12 @@ package frontdoor
 
 import (
 	"archive/zip"
+	"context"
+	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"hash/crc32"
+	"hash/fnv"
 	"io"
 	"io/fs"
 	"os"
@@ -25,6 +29,42 @@ type record struct {
 	Modified time.Time `json:"modified"` // of the artifact
 	Size     int64     `json:"size"`
 	Source   string    `json:"source"` // "" when it is no plain copy
+	// Files is the digest of what a packager's output was made of, by names, times
+	// and sizes: a file that is gone has no time to compare. "" is not known.
+	Files string `json:"files,omitempty"`
+}
+
+// made remembers what an output was made of.
+func (m *memory) made(output string, files []string) {
+	if info, err := os.Stat(output); err == nil {
+		m.records[output] = record{Modified: info.ModTime(), Size: info.Size(), Files: digest(files)}
+		m.dirty = true
+	}
+}
+
+// changed reports whether an output that was remembered is made of other files now.
+func (m *memory) changed(output string, files []string) bool {
+	info, err := os.Stat(output)
+	r := m.records[output]
+	return err == nil && r.Files != "" && r.Modified.Equal(info.ModTime()) && r.Size == info.Size() && r.Files != digest(files)
+}
+
+func digest(files []string) string {
+	h := fnv.New128a()
+	for _, f := range slices.Sorted(slices.Values(files)) {
+		if info, err := os.Stat(f); err == nil {
+			fmt.Fprintf(h, "%q %d %d\n", f, info.ModTime().UnixNano(), info.Size())
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// locked keeps other processes from packaging the same project.
+func (c *Config) locked(ctx context.Context) (release func(), err error) {
+	if c.DataDir == "" || c.ReadOnly {
+		return func() {}, nil
+	}
+	return c.alone(ctx, filepath.Join(c.DataDir, lockName))
 }
 
 func (c *Config) remember() *memory {

@@ -58,6 +58,11 @@ func (c *Config) cdk(ctx context.Context, config string) (*Result, error) {
 		a.out = a.abs(a.spec.App)
 	}
 	a.res.Path = filepath.Join(a.out, manifestName)
+	release, err := c.locked(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	m := c.remember()
 	why := a.stale(m)
 	switch {
@@ -74,6 +79,9 @@ func (c *Config) cdk(ctx context.Context, config string) (*Result, error) {
 	}
 	a.res.Sources = a.originals(m)
 	a.res.Watch = append([]string{config}, a.code(a.res.Sources)...)
+	if a.res.Ran {
+		m.made(a.res.Path, a.res.Watch)
+	}
 	if err := m.save(); err != nil {
 		return nil, err
 	}
@@ -121,7 +129,7 @@ func (a *app) roots() []string {
 func (a *app) code(originals map[string]string) []string {
 	var out []string
 	for _, dir := range a.roots() {
-		for _, f := range sources(dir, a.out) {
+		for _, f := range sources(dir, a.out, a.DataDir) {
 			plain := false
 			for _, from := range originals {
 				plain = plain || from != a.dir && below(f, from)
@@ -140,8 +148,12 @@ func (a *app) stale(m *memory) string {
 	if err != nil {
 		return "it has not been synthesised"
 	}
-	if at, file := newest(append([]string{a.config}, a.code(a.originals(m))...)); at.After(info.ModTime()) {
+	files := append([]string{a.config}, a.code(a.originals(m))...)
+	if at, file := newest(files); at.After(info.ModTime()) {
 		return a.shown(file) + " is newer"
+	}
+	if m.changed(a.res.Path, files) {
+		return "a file was removed, added or replaced"
 	}
 	return ""
 }

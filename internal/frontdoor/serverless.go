@@ -44,6 +44,11 @@ func (c *Config) serverless(ctx context.Context, config string) (*Result, error)
 	}
 	dir := filepath.Dir(config)
 	s := &service{Config: c, dir: dir, config: config, text: string(data), res: &Result{Kind: Serverless, Path: filepath.Join(dir, outputDir, updateTemplate)}}
+	release, err := c.locked(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	m := c.remember()
 	why := s.stale(m)
 	switch {
@@ -58,6 +63,9 @@ func (c *Config) serverless(ctx context.Context, config string) (*Result, error)
 		s.res.Ran = true
 	}
 	s.artifacts(m)
+	if s.res.Ran {
+		m.made(s.res.Path, s.res.Watch)
+	}
 	if err := m.save(); err != nil {
 		return nil, err
 	}
@@ -69,20 +77,46 @@ func (s *service) find(severity, code, hint string, line int, format string, arg
 		Pos: model.Pos{File: s.shown(s.config), Line: line}})
 }
 
-var fileReference = regexp.MustCompile(`\$\{file\(\s*([^)$]+?)\s*\)`)
+var fileReference = regexp.MustCompile(`\$\{file\(\s*((?:[^(){}$]|\$\{[^{}]*\})+?)\s*\)`)
 
 // inputs are the files that decide what is packaged, beside the code.
 func (s *service) inputs() []string {
 	out := []string{s.config, filepath.Join(s.dir, "package.json"), filepath.Join(s.dir, ".env")}
-	for _, m := range fileReference.FindAllStringSubmatch(s.text, -1) {
-		name := filepath.FromSlash(strings.Trim(m[1], `'"`))
-		if !filepath.IsAbs(name) {
-			name = filepath.Join(s.dir, name)
+	out = slices.DeleteFunc(out, func(f string) bool { return !isFile(f) })
+	for i := 0; i < len(out) && len(out) < maxInputs; i++ { // out grows: files name files
+		text := s.text
+		if ext := filepath.Ext(out[i]); out[i] != s.config {
+			if ext != ".yml" && ext != ".yaml" && ext != ".json" {
+				continue
+			}
+			data, err := os.ReadFile(out[i])
+			if err != nil {
+				continue
+			}
+			text = string(data)
 		}
-		out = append(out, name)
+		for _, m := range fileReference.FindAllStringSubmatch(text, -1) {
+			name := filepath.FromSlash(strings.Trim(m[1], ` '"`))
+			if !filepath.IsAbs(name) {
+				name = filepath.Join(s.dir, name)
+			}
+			found := []string{name}
+			if strings.Contains(name, "${") { // config/${self:provider.stage}.yml
+				found, _ = filepath.Glob(variable.ReplaceAllString(name, "*")) // a pattern that is none finds nothing
+			}
+			for _, f := range found {
+				if isFile(f) && !slices.Contains(out, f) {
+					out = append(out, f)
+				}
+			}
+		}
 	}
-	return slices.DeleteFunc(out, func(f string) bool { return !isFile(f) })
+	return out
 }
+
+const maxInputs = 500
+
+var variable = regexp.MustCompile(`\$\{[^{}]*\}`)
 
 // stale says why the service must be packaged; "" when it need not be.
 func (s *service) stale(m *memory) string {
@@ -118,10 +152,13 @@ func (s *service) stale(m *memory) string {
 			return s.shown(file) + " is newer"
 		}
 	}
+	if m.changed(s.res.Path, s.watched(m)) {
+		return "a file was removed, added or replaced"
+	}
 	return ""
 }
 
-func (s *service) code() []string { return sources(s.dir, filepath.Join(s.dir, outputDir)) }
+func (s *service) code() []string { return sources(s.dir, filepath.Join(s.dir, outputDir), s.DataDir) }
 
 func (s *service) zips() []string {
 	found, _ := filepath.Glob(filepath.Join(s.dir, outputDir, "*.zip")) // the pattern is a constant
@@ -139,22 +176,26 @@ func (s *service) original(zip string) string {
 // artifacts decides from where the code is run, and what to watch.
 func (s *service) artifacts(m *memory) {
 	s.res.Sources = map[string]string{}
-	s.res.Watch = s.inputs()
-	packed := false
 	for _, zip := range s.zips() {
 		if dir := m.source(zip, func() string { return s.original(zip) }); dir != "" {
 			s.res.Sources[zip] = dir
-		} else {
-			packed = true
 		}
 	}
-	if packed {
-		for _, f := range s.code() {
-			if !slices.Contains(s.res.Watch, f) {
-				s.res.Watch = append(s.res.Watch, f)
-			}
+	s.res.Watch = s.watched(m)
+}
+
+// watched are the inputs, and the code where it is not run from its directory.
+func (s *service) watched(m *memory) []string {
+	out := s.inputs()
+	if !slices.ContainsFunc(s.zips(), func(zip string) bool { return m.source(zip, func() string { return s.original(zip) }) == "" }) {
+		return out
+	}
+	for _, f := range s.code() {
+		if !slices.Contains(out, f) {
+			out = append(out, f)
 		}
 	}
+	return out
 }
 
 // packager is a way to package a service.
@@ -163,6 +204,7 @@ type packager struct {
 	args []string
 	// foreign: not the framework that the service was written for.
 	foreign bool
+	old     bool // before version 3
 }
 
 // pack runs the project's own packager, or the one of the data directory where it
@@ -222,7 +264,7 @@ func (s *service) own() (*packager, string) {
 			return nil, "serverless " + manifest.Version + " wants a login"
 		}
 		if bin := binary(root, name, manifest.Bin); bin != "" {
-			return &packager{name: name + " " + manifest.Version, args: []string{"node", bin}}, ""
+			return &packager{name: name + " " + manifest.Version, args: []string{"node", bin}, old: name == "serverless" && (major == "1" || major == "2")}, ""
 		}
 		return nil, s.shown(root) + " has no command"
 	}
@@ -266,6 +308,14 @@ func (s *service) provided(ctx context.Context, why string) (*packager, error) {
 	if p := find(); p != nil {
 		return p, nil
 	}
+	release, err := s.alone(ctx, home+".lock") // projects share it
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	if p := find(); p != nil {
+		return p, nil
+	}
 	s.Say(fmt.Sprintf("Installing %s %s into %s (once), because %s", oslsName, oslsVersion, s.shown(home), why))
 	if err := os.MkdirAll(home, 0o755); err != nil {
 		return nil, err
@@ -274,7 +324,7 @@ func (s *service) provided(ctx context.Context, why string) (*packager, error) {
 	if err := os.WriteFile(filepath.Join(home, "package.json"), []byte(`{"private": true}`+"\n"), 0o644); err != nil {
 		return nil, err
 	}
-	_, err := s.run(ctx, tool{dir: home, args: []string{"npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error", oslsName + "@" + oslsVersion}})
+	_, err = s.run(ctx, tool{dir: home, args: []string{"npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error", oslsName + "@" + oslsVersion}})
 	if err != nil {
 		return nil, fmt.Errorf("%w\nInstall a packager yourself: `npm install --save-dev %s` in %s", err, oslsName, s.shown(s.dir))
 	}
@@ -294,7 +344,10 @@ func (s *service) try(ctx context.Context, p packager) (err error) {
 	var changes []change
 	if ext := filepath.Ext(s.config); ext == ".yml" || ext == ".yaml" {
 		var text string
-		text, changes = adaptation{plugin: s.plugin, foreign: p.foreign, account: s.AccountID}.adapt(s.text)
+		if err := s.sweep(); err != nil {
+			return err
+		}
+		text, changes = adaptation{plugin: s.plugin, foreign: p.foreign, account: s.AccountID, leaveOut: s.leaveOut(), old: p.old}.adapt(s.text)
 		if text != s.text {
 			copied := filepath.Join(s.dir, fmt.Sprintf("%s-%d%s", adapted, os.Getpid(), ext))
 			if err := os.WriteFile(copied, []byte(text), 0o600); err != nil {
@@ -324,6 +377,28 @@ func (s *service) try(ctx context.Context, p packager) (err error) {
 		s.find(c.severity, "serverless-config", c.hint, c.line, "%s", c.message)
 	}
 	return nil
+}
+
+// sweep removes copies that a killed process left.
+func (s *service) sweep() error {
+	left, err := filepath.Glob(filepath.Join(s.dir, adapted+"-*"))
+	for _, f := range left {
+		err = errors.Join(err, os.Remove(f))
+	}
+	return err
+}
+
+// leaveOut are what a packager would take for code: our own state beside it, and
+// with a copy of the configuration the original.
+func (s *service) leaveOut() []string {
+	if s.DataDir == "" || !isDir(s.DataDir) || s.DataDir == s.dir || !below(s.DataDir, s.dir) {
+		return nil
+	}
+	rel, err := filepath.Rel(s.dir, s.DataDir)
+	if err != nil {
+		return nil
+	}
+	return []string{filepath.ToSlash(rel) + "/**", filepath.Base(s.config)}
 }
 
 // plugin says why a plugin cannot be loaded; "" when it can.

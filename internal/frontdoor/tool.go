@@ -1,7 +1,6 @@
 package frontdoor
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -33,21 +32,59 @@ func (c *Config) run(ctx context.Context, t tool) (output string, err error) {
 	cmd := exec.CommandContext(ctx, t.args[0], t.args[1:]...)
 	cmd.Dir = t.dir
 	cmd.Env = append(c.environment(t.dir), t.env...)
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
+	out := &ending{}
+	cmd.Stdout, cmd.Stderr = out, out
 	cmd.WaitDelay = 3 * time.Second // a child that keeps the pipe open
 	group(cmd)
 	err = cmd.Run()
-	output = plain(out.String())
+	disband(cmd)
+	output = plain(string(out.kept))
 	switch {
-	case err == nil:
+	case err == nil, errors.Is(err, exec.ErrWaitDelay): // it ended well, and a child kept the pipe open
 		return output, nil
 	case errors.Is(err, exec.ErrNotFound):
 		return output, &fault.Error{Kind: fault.Unavailable, Msg: t.args[0] + " is not installed, or not in PATH", Err: err}
+	case errors.Is(ctx.Err(), context.Canceled):
+		return output, &fault.Error{Kind: fault.Timeout, Msg: t.name() + " was stopped", Err: ctx.Err()}
 	case ctx.Err() != nil:
 		return output, &fault.Error{Kind: fault.Timeout, Msg: t.name() + " did not end in time and was stopped", Err: ctx.Err()}
 	}
 	return output, &fault.Error{Kind: fault.Upstream, Msg: t.name() + " failed:\n" + tail(output), Err: err}
+}
+
+// ending keeps the end of what is written to it.
+type ending struct{ kept []byte }
+
+const keptOutput = 64 << 10
+
+func (e *ending) Write(p []byte) (int, error) {
+	if e.kept = append(e.kept, p...); len(e.kept) > 2*keptOutput {
+		e.kept = append(e.kept[:0], e.kept[len(e.kept)-keptOutput:]...)
+	}
+	return len(p), nil
+}
+
+const lockName = "frontdoor.lock"
+
+// alone waits until no other process holds a lock, and takes it.
+func (c *Config) alone(ctx context.Context, path string) (release func(), err error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, err
+	}
+	for said := false; ; said = true {
+		unlock, busy, err := tryLock(path)
+		if !busy {
+			return unlock, err
+		}
+		if !said {
+			c.Say("Waiting for another livegate, which packages this project or installs a packager")
+		}
+		select {
+		case <-ctx.Done():
+			return nil, &fault.Error{Kind: fault.Timeout, Msg: "another livegate still packages this project, or installs a packager", Err: ctx.Err()}
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }
 
 // name is the command as shown: without directories.
@@ -55,6 +92,8 @@ func (t tool) name() string {
 	words := append([]string{filepath.Base(t.args[0])}, t.args[1:]...)
 	if len(words) > 2 && (words[0] == "sh" || words[0] == "bash") {
 		words = words[2:]
+	} else if len(words) > 2 && words[0] == "node" { // a packager's script
+		words = append([]string{strings.TrimSuffix(filepath.Base(words[1]), ".js")}, words[2:]...)
 	}
 	s := strings.Join(words, " ")
 	if len(s) > 120 {

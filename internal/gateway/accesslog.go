@@ -69,8 +69,9 @@ func (a *accessLog) line(c *event.Connection, call *event.Call, eventType string
 			out = append(out, '-')
 		case part == "identity.apiKey":
 			out = append(out, mask(v)...)
-		case part == "error.messageString": // quoted already
-			out = append(out, cut(v, maxLogValue)...)
+		case part == "error.messageString": // with its quotes, which must be two
+			v, _ = event.Context(c, call, eventType, "error.message")
+			out = event.AppendString(out, cut(v, maxLogValue))
 		default:
 			out = appendEscaped(out, cut(v, maxLogValue))
 		}

@@ -88,6 +88,9 @@ func (g *Gateway) authorize(v *visit) *refusal {
 	}
 	req.Call.Outcome = &v.outcome
 	gr, err := g.cfg.Guard.Authorize(g.ctx, gd.plan, req)
+	if err == nil && gr == nil {
+		return v.no(http.StatusInternalServerError, textInternal, "the guard gave neither a grant nor a refusal")
+	}
 	if err != nil {
 		no, ok := errors.AsType[*authz.Refusal](err)
 		if !ok { // not one of the ways to say yes either
@@ -136,6 +139,7 @@ func (s *session) mayUse(j *job) bool {
 	if j.stage.access != nil {
 		s.access(j, event.Outcome{Status: no.Status, Error: event.Failure{Message: no.Message, ResponseType: "THROTTLED"}})
 	}
+	s.strike()
 	return false
 }
 
@@ -154,9 +158,24 @@ func (s *session) watchExpiry() {
 	if e == nil || e.grant == nil || e.grant.Expires.IsZero() {
 		return
 	}
-	timer := time.AfterFunc(time.Until(e.grant.Expires), func() { s.link().Close(expired, expiredReason) })
-	s.amend(func(e *extra) { e.expiry = timer })
+	timer := time.AfterFunc(time.Until(e.grant.Expires), s.expire)
+	var before *time.Timer
+	s.amend(func(e *extra) { before, e.expiry = e.expiry, timer })
+	if before != nil {
+		before.Stop()
+	}
 	if s.over.Load() {
 		timer.Stop()
+	}
+}
+
+// expire ends the connection, unless its grant was renewed while the timer ran out.
+func (s *session) expire() {
+	switch ends := s.extra.Load().grant.Expires; {
+	case ends.IsZero():
+	case time.Now().Before(ends):
+		s.watchExpiry()
+	default:
+		s.link().Close(expired, expiredReason)
 	}
 }

@@ -3,6 +3,7 @@ package gateway
 import (
 	"crypto/x509"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -52,33 +53,47 @@ func (g *Gateway) ClientCAs(host string) *x509.CertPool {
 		return nil
 	}
 	host = model.HostName(host)
-	for domain, pool := range d.trusts {
+	for _, domain := range d.app.Domains { // the first one that covers the host, as in Locate
 		if domain.Matches(host) {
-			return pool
+			return d.trusts[domain]
 		}
+	}
+	return nil
+}
+
+// Certified says why a client's certificate chain, its own first, does not do for a
+// custom domain: an error of kind fault.Forbidden, whose text is not for the client. nil
+// when it does, or the domain wants none.
+func (g *Gateway) Certified(domain *model.Domain, secure bool, chain []*x509.Certificate) error {
+	d := g.current.Load()
+	if d == nil {
+		return fault.New(fault.Unavailable, "nothing is deployed yet")
+	}
+	if why := d.certified(domain, secure, chain); why != "" {
+		return fault.New(fault.Forbidden, "%s", why)
 	}
 	return nil
 }
 
 // certified says why a client's certificate does not do for a domain; "" when it does,
 // or none is wanted.
-func (d *deployment) certified(domain *model.Domain, h *handshake) string {
+func (d *deployment) certified(domain *model.Domain, secure bool, chain []*x509.Certificate) string {
 	if domain == nil || domain.TrustStore == "" {
 		return ""
 	}
 	switch {
 	case d.trusts[domain] == nil:
 		return "the trust store of domain " + domain.Name + " was not read"
-	case !h.secure:
+	case !secure:
 		return "domain " + domain.Name + " wants a client certificate, and this is no TLS connection"
-	case len(h.certificates) == 0:
+	case len(chain) == 0:
 		return "domain " + domain.Name + " wants a client certificate, and none was shown"
 	}
 	between := x509.NewCertPool()
-	for _, c := range h.certificates[1:] {
+	for _, c := range chain[1:] {
 		between.AddCert(c)
 	}
-	_, err := h.certificates[0].Verify(x509.VerifyOptions{
+	_, err := chain[0].Verify(x509.VerifyOptions{
 		Roots: d.trusts[domain], Intermediates: between, CurrentTime: time.Now(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	})
 	if err != nil {
@@ -100,13 +115,24 @@ func (d *deployment) locate(h *handshake) (model.Address, *slot, string) {
 		return addr, nil, "nothing may follow the stage in a WebSocket URL: " + h.path
 	case !addr.Stage.Deployed:
 		return addr, nil, "stage " + addr.Stage.Name + " has no deployment: set AutoDeploy, DeploymentId or the deployment's StageName"
-	case addr.API.DisableExecuteAPIEndpoint && addr.Custom == nil && executeAPIHost(h.host):
+	case addr.API.DisableExecuteAPIEndpoint && addr.Custom == nil && (executeAPIHost(h.host) || d.certifies(addr.API)):
 		return addr, nil, "API " + addr.API.LogicalID + " has DisableExecuteApiEndpoint: use its custom domain"
 	}
-	if why := d.certified(addr.Custom, h); why != "" {
+	if why := d.certified(addr.Custom, h.secure, h.certificates); why != "" {
 		return addr, nil, why
 	}
 	return addr, d.slots[slotKey{addr.API.ID, addr.Stage.Name}], ""
+}
+
+// certifies reports whether a domain of an API wants client certificates. The other names
+// that find it, localhost and whatever else a Host header says, are then no way around.
+func (d *deployment) certifies(a *model.API) bool {
+	for domain := range d.trusts {
+		if slices.ContainsFunc(domain.Mappings, func(m model.Mapping) bool { return m.APIID == a.ID }) {
+			return true
+		}
+	}
+	return false
 }
 
 // executeAPIHost reports whether a host is the default endpoint's.

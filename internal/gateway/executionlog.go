@@ -16,12 +16,18 @@ import (
 
 const maxTrace = 1024
 
-// secrets are members and words whose value is one.
+// secretName is what names of secrets have in them.
+const secretName = `(?:token|passw|secret|authorization|api[-_]?key|credential|cookie|session|signature|private)`
+
+// secrets are members, parameters and words whose value is one. A member may stand in
+// JSON within JSON, its quotes escaped; of a list or an object all up to its first end is
+// left out.
 var secrets = []struct {
 	pattern *regexp.Regexp
 	instead string
 }{
-	{regexp.MustCompile(`(?i)("[^"]{0,64}(?:token|passw|secret|authorization|api[-_]?key|credential|cookie|session|signature|private)[^"]{0,64}"\s*:\s*)(?:"(?:[^"\\]|\\.)*"?|[^\s",{}\[\]]+)`), `${1}"****"`},
+	{regexp.MustCompile(`(?i)("[^"]{0,64}` + secretName + `[^"]{0,64}"\s*:\s*)(?:\\+"(?:[^"]*\\{2,}")*[^"]*"?|"(?:[^"\\]|\\.)*"?|[\[{][^\]}]*[\]}]?|[^\s",{}\[\]]+)`), `${1}"****"`},
+	{regexp.MustCompile(`(?i)([\w.-]*` + secretName + `[\w.-]*=)[^&\s"'\\,;}\]]+`), `${1}****`},
 	{regexp.MustCompile(`(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]+`), `${1} ****`},
 	{regexp.MustCompile(`\beyJ[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]*\.?[A-Za-z0-9_-]*`), `****`},
 }
@@ -66,7 +72,7 @@ func (v *visit) traceConnect() {
 		b.WriteString(" " + cut(f.Name, 64) + "=" + strings.ReplaceAll(value, " ", "_"))
 	}
 	for _, q := range event.Query(v.h.query) {
-		b.WriteString(" ?" + cut(q.Name, 64) + "=****")
+		b.WriteString(" ?" + cut(redact([]byte(q.Name), false), 64) + "=****") // "?TOKEN" is a name, too
 	}
 	v.g.log("info", v.id(), "trace: $connect of %s:%s", v.session.entry.ID(), cut(strings.ToValidUTF8(b.String(), "\uFFFD"), maxTrace))
 }

@@ -45,9 +45,12 @@ import (
 	"context"
 	"crypto/x509"
 	"fmt"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode"
 
 	"github.com/livegate/livegate/internal/bound"
 	"github.com/livegate/livegate/internal/conn"
@@ -226,6 +229,24 @@ func (g *Gateway) leave() {
 
 func (g *Gateway) log(level, requestID, format string, args ...any) {
 	if g.cfg.Logs != nil {
-		g.cfg.Logs(model.LogLine{At: time.Now(), Level: level, Source: "gateway", RequestID: requestID, Text: fmt.Sprintf(format, args...)})
+		g.cfg.Logs(model.LogLine{At: time.Now(), Level: level, Source: "gateway", RequestID: requestID, Text: oneLine(fmt.Sprintf(format, args...))})
 	}
+}
+
+// oneLine escapes what would make a second line of a log line, or steer a terminal:
+// paths, names and close reasons are whatever a client sends.
+func oneLine(text string) string {
+	if strings.IndexFunc(text, unicode.IsControl) < 0 {
+		return text
+	}
+	var b strings.Builder
+	for _, r := range text {
+		if unicode.IsControl(r) {
+			quoted := strconv.QuoteRuneToASCII(r)
+			b.WriteString(quoted[1 : len(quoted)-1])
+			continue
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
 }

@@ -33,8 +33,9 @@ type Limits struct {
 	// zero value declines. Without context takeover an idle connection keeps no
 	// state for it.
 	Deflate frame.DeflatePolicy
-	// Requests bounds handshakes and messages of all APIs together, and Connects the
-	// handshakes alone. Over it: 429, or the frame "Too Many Requests".
+	// Requests bounds handshakes, messages and callbacks (see Gateway.Take) of all APIs
+	// together, and Connects the handshakes alone. Over it: 429, or the frame "Too Many
+	// Requests".
 	Requests, Connects model.Throttle
 	// Strikes is how many throttled messages within one second end their connection
 	// with 1008. 0: none do.

@@ -49,10 +49,7 @@ func (s *session) renew(j *job) bool {
 		}
 		return false
 	}
-	if e.expiry != nil {
-		e.expiry.Stop()
-	}
-	s.amend(func(e *extra) { e.authorizer, e.identity, e.grant, e.expiry = gr.Authorizer, gr.Identity, gr, nil })
+	s.amend(func(e *extra) { e.authorizer, e.identity, e.grant = gr.Authorizer, gr.Identity, gr })
 	s.watchExpiry()
 	if g.verbose {
 		g.log("info", j.id(), "%s has a new token", s.entry.ID())

@@ -34,8 +34,12 @@ func (g *Gateway) take(st *stage, rt *route, lane int) bool {
 	return st.of(rt).rate.Take(lane) && st.rate.Take(lane) && g.requests.Take(lane)
 }
 
-// strikes counts a connection's throttled messages within a second. It belongs to
-// the connection's reader.
+// Take takes one request from the account's throttle, for calls of @connections, which
+// are a part of it. Lanes are those of package bound. It does not block.
+func (g *Gateway) Take(lane int) bool { return g.requests.Take(lane) }
+
+// strikes counts a connection's throttled messages within a second. It is guarded by
+// the session's mu.
 type strikes struct {
 	second int64
 	n      int
@@ -57,17 +61,32 @@ func (s *session) throttled(j *job) {
 	if j.stage.access != nil {
 		s.access(j, event.Outcome{Status: 429, Error: event.Failure{Message: textThrottled, ResponseType: "THROTTLED"}})
 	}
-	if g.limits.Strikes <= 0 {
+	s.strike()
+}
+
+// strike counts a throttled message against its connection, whoever throttled it.
+func (s *session) strike() {
+	most := s.slot.g.limits.Strikes
+	if most <= 0 {
 		return
 	}
 	e := s.extra.Load()
 	if e == nil || e.strikes == nil {
-		e = s.amend(func(e *extra) { e.strikes = &strikes{} })
+		e = s.amend(func(e *extra) {
+			if e.strikes == nil {
+				e.strikes = &strikes{}
+			}
+		})
 	}
-	if now := time.Now().Unix(); e.strikes.second != now {
+	now := time.Now().Unix()
+	s.mu.Lock()
+	if e.strikes.second != now {
 		e.strikes.second, e.strikes.n = now, 0
 	}
-	if e.strikes.n++; e.strikes.n >= g.limits.Strikes {
+	e.strikes.n++
+	out := e.strikes.n == most
+	s.mu.Unlock()
+	if out {
 		s.link().Close(policyViolation, textThrottled)
 	}
 }

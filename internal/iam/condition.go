@@ -161,12 +161,19 @@ const arnParts = 6
 
 func parsePrefix(v string) (netip.Prefix, error) {
 	if strings.Contains(v, "/") {
-		return netip.ParsePrefix(v)
+		p, err := netip.ParsePrefix(v)
+		// Addresses are compared in their short form: a prefix in the long one would match
+		// none of them, and a Deny would never apply.
+		if bits := p.Bits() - (128 - 32); err == nil && p.Addr().Is4In6() && bits >= 0 {
+			return netip.PrefixFrom(p.Addr().Unmap(), bits), nil
+		}
+		return p, err
 	}
 	addr, err := netip.ParseAddr(v)
 	if err != nil {
 		return netip.Prefix{}, err
 	}
+	addr = addr.Unmap()
 	return addr.Prefix(addr.BitLen())
 }
 

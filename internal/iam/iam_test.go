@@ -127,6 +127,8 @@ func TestConditions(t *testing.T) {
 		{`"ArnLike": {"aws:PrincipalArn": "arn:aws:iam::*:user/team/*"}`, "aws:principalarn", [][]string{{"arn:aws:iam::1:user/team/ann"}}, [][]string{nil, {"arn:aws:iam::1:user/ann"}, {"arn:aws:iam:x:y:z:user/team/ann"}, {"x"}}},
 		{`"ArnEquals": {"aws:PrincipalArn": "arn:aws:iam::1:user/?nn"}`, "aws:principalarn", [][]string{{"arn:aws:iam::1:user/ann"}}, [][]string{{"arn:aws:iam::1:user/nn"}}},
 		{`"ArnNotLike": {"aws:PrincipalArn": "arn:aws:iam::1:*"}`, "aws:principalarn", [][]string{{"arn:aws:iam::2:user/a"}, nil}, [][]string{{"arn:aws:iam::1:user/a"}}},
+		{`"IpAddress": {"aws:SourceIp": "::ffff:198.51.100.0/120"}`, "aws:sourceip", [][]string{{"198.51.100.7"}, {"::ffff:198.51.100.7"}}, [][]string{nil, {"198.51.101.7"}}},
+		{`"NotIpAddress": {"aws:SourceIp": "::ffff:198.51.100.7"}`, "aws:sourceip", [][]string{nil, {"198.51.100.8"}}, [][]string{{"198.51.100.7"}}},
 		{`"NumericLessThan": {"x:age": "10"}`, "x:age", [][]string{{"9"}, {"-1"}, {"9.5"}}, [][]string{nil, {"10"}, {"11"}, {"x"}, {"NaN"}}},
 		{`"NumericGreaterThanEquals": {"x:age": 10}`, "x:age", [][]string{{"10"}, {"11"}}, [][]string{{"9"}, {"NaN"}}},
 		{`"NumericNotEquals": {"x:age": "10"}`, "x:age", [][]string{{"9"}, nil}, [][]string{{"10"}, {"10.0"}}},

@@ -21,11 +21,15 @@ import (
 // such an address by name: behind a proxy nobody here sees what a name resolves to.
 func Transport() *http.Transport { return transport(nil) }
 
+// maxHeader bounds a back end's header; net/http would read 10 MB for each call.
+const maxHeader = 256 << 10
+
 func transport(resolver *net.Resolver) *http.Transport {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	d := &net.Dialer{Timeout: 10 * time.Second, Resolver: resolver, Control: refuse}
 	t.DialContext = d.DialContext
 	t.Proxy = proxy
+	t.MaxResponseHeaderBytes = maxHeader
 	return t
 }
 

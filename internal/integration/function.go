@@ -12,6 +12,7 @@ import (
 	"github.com/livegate/livegate/internal/event"
 	"github.com/livegate/livegate/internal/fault"
 	"github.com/livegate/livegate/internal/model"
+	"github.com/livegate/livegate/internal/selection"
 )
 
 // eventRoom is what a MESSAGE event needs beside the body, with room for a user
@@ -105,7 +106,7 @@ func parseResult(payload []byte, connect, wantBody, bytes bool) (Response, error
 		}
 		return resp, nil
 	}
-	if text[0] != '{' || !gjson.Valid(text) {
+	if text[0] != '{' || !selection.ValidJSON(payload) {
 		return resp, malformed("a malformed proxy result: not an object but " + excerpt(text))
 	}
 	var body, encoded gjson.Result

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"errors"
 	"io"
 	"net/http"
 	"net/url"
@@ -24,7 +25,7 @@ import (
 // integration.request.header.connectionId = context.connectionId.
 func (x *Executor) backend(ctx context.Context, r *Request) (Response, error) {
 	p := r.Plan
-	body, err := p.convert(r.Body)
+	body, err := p.convert(p.message(r))
 	if err != nil {
 		return Response{}, err
 	}
@@ -42,6 +43,14 @@ func (x *Executor) backend(ctx context.Context, r *Request) (Response, error) {
 
 // replies reports whether the answer's body goes to the client.
 func (r *Request) replies() bool { return r.TwoWay && r.Type == event.TypeMessage }
+
+// message is what the client sent, as base64 where its bytes are wanted as text.
+func (p *Plan) message(r *Request) []byte {
+	if p.text && (r.Binary || !utf8.Valid(r.Body)) {
+		return []byte(base64.StdEncoding.EncodeToString(r.Body))
+	}
+	return r.Body
+}
 
 // convert makes bytes of a base64 payload where the integration asks for it.
 func (p *Plan) convert(payload []byte) ([]byte, error) {
@@ -86,9 +95,18 @@ func (x *Executor) exchange(ctx context.Context, r *Request, vars *selection.Var
 	r.queued()
 	res, err := x.http.Do(req)
 	if err != nil {
-		return nil, fault.New(fault.Upstream, "integration %s: %v", r.Plan.name, err)
+		if outer, ok := errors.AsType[*url.Error](err); ok {
+			err = outer.Err // the outer one has the whole URL
+		}
+		return nil, fault.New(fault.Upstream, "integration %s: %s %s: %v", r.Plan.name, req.Method, shown(req.URL), err)
 	}
-	return r.read(res, req.URL.Redacted(), wanted)
+	return r.read(res, shown(req.URL), wanted)
+}
+
+// shown is a URL for the log: without user and query, which may hold secrets.
+func shown(u *url.URL) string {
+	plain := url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}
+	return plain.String()
 }
 
 // queued says that the call is under way. Requests to a back end run side by side,
@@ -102,6 +120,10 @@ func (r *Request) queued() {
 // read takes in an answer, so that its connection can be used again.
 func (r *Request) read(res *http.Response, from string, wanted bool) (*reply, error) {
 	defer res.Body.Close()
+	if res.StatusCode == http.StatusSwitchingProtocols {
+		// No time-out ends reading from a connection that is no longer HTTP's.
+		return nil, fault.New(fault.Upstream, "integration %s: %s switched to another protocol, which nobody asked for", r.Plan.name, from)
+	}
 	body, err := io.ReadAll(io.LimitReader(res.Body, MaxResponse+1))
 	switch {
 	case err != nil:
@@ -131,6 +153,9 @@ func (r *Request) httpRequest(ctx context.Context, vars *selection.Vars, body []
 	}
 	req, err := http.NewRequestWithContext(ctx, p.method, out.target, bytes.NewReader(body))
 	if err != nil {
+		if outer, ok := errors.AsType[*url.Error](err); ok {
+			err = outer.Err
+		}
 		return nil, fault.New(fault.Upstream, "integration %s: %v", p.name, err)
 	}
 	if out.host != "" {
@@ -160,17 +185,16 @@ func (r *Request) gatewayHeader() http.Header {
 			case v.Name == "Authorization" && strings.HasPrefix(v.Values[0], "AWS4-HMAC-"):
 				continue // a signature is for us, and valid nowhere else
 			}
-			h.Del(v.Name)
-			h[v.Name] = v.Values
+			put(h, v.Name, v.Values...)
 		}
 	case event.TypeDisconnect:
 		h["x-api-key"] = []string{""}
 		h["x-restapi"] = []string{""}
 		h["X-Forwarded-For"] = []string{""}
 	}
-	h.Set("X-Amzn-Apigateway-Api-Id", r.Conn.APIID)
+	put(h, "X-Amzn-Apigateway-Api-Id", r.Conn.APIID)
 	if r.Type != event.TypeConnect || r.Plan.mapped != nil && len(r.Plan.mapped.request.byKey) > 0 {
-		h.Set("Content-Type", "application/json")
+		put(h, "Content-Type", "application/json")
 	}
 	return h
 }

@@ -21,7 +21,7 @@ func (x *Executor) lambda(ctx context.Context, r *Request, vars *selection.Vars,
 	if err != nil {
 		return nil, err
 	}
-	if len(payload) > 0 && !gjson.ValidBytes(payload) {
+	if len(payload) > 0 && !selection.ValidJSON(payload) {
 		// What Lambda's Invoke answers to an event that is not JSON.
 		return nil, fault.New(fault.Upstream, "integration %s: InvalidRequestContentException: the event for function %s is not JSON: %s", p.name, FunctionName(name), excerpt(string(payload)))
 	}

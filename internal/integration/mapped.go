@@ -5,9 +5,6 @@ import (
 	"encoding/base64"
 	"strconv"
 	"strings"
-	"unicode/utf8"
-
-	"github.com/tidwall/gjson"
 
 	"github.com/livegate/livegate/internal/event"
 	"github.com/livegate/livegate/internal/fault"
@@ -123,10 +120,7 @@ func (r *Request) readsAnswer() bool {
 // payload makes what is sent: a template's text, or the message as it is.
 func (p *Plan) payload(r *Request, vars *selection.Vars) ([]byte, error) {
 	m := p.mapped
-	message := r.Body
-	if p.text && (r.Binary || !utf8.Valid(message)) {
-		message = []byte(base64.StdEncoding.EncodeToString(message))
-	}
+	message := p.message(r)
 	if t := m.request.choose(vars); t != nil {
 		out, err := t.render(r, message, "")
 		if err != nil {
@@ -206,8 +200,8 @@ func (x *Executor) finish(p *Plan, a *answer, resp *Response) error {
 // handshake is the answer to $connect: the back end's status, unless the template
 // writes {"statusCode": …}, and the subprotocol that ResponseParameters choose.
 func (resp Response) handshake(p *Plan, a *answer, vars *selection.Vars, body []byte, templated bool) (Response, error) {
-	if templated && gjson.ValidBytes(body) {
-		if v := gjson.GetBytes(body, "statusCode"); v.Exists() {
+	if templated && selection.ValidJSON(body) {
+		if v := member(string(body), "statusCode"); v.Exists() {
 			n, err := statusCode(v)
 			if err != nil || n == 0 {
 				return Response{}, fault.New(fault.Internal, "integration %s: the response template gives the statusCode %s, which is not an HTTP status from 200 to 599", p.name, excerpt(v.Raw))

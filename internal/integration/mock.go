@@ -48,7 +48,7 @@ func (p *Plan) fix() {
 	rep.selector = strconv.Itoa(rep.status)
 	message := &Request{Plan: p, Type: event.TypeMessage, TwoWay: true}
 	resp, err := (&Executor{}).respond(message, none, rep)
-	if v := gjson.GetBytes(resp.Body, "statusCode"); err != nil || v.Exists() && v.String() != rep.selector {
+	if v := member(string(resp.Body), "statusCode"); err != nil || v.Exists() && v.String() != rep.selector {
 		return // on $connect such a text decides, on a message it is sent
 	}
 	p.fixed = &resp
@@ -59,12 +59,26 @@ func (p *Plan) fix() {
 var looseStatus = regexp.MustCompile(`^\s*\{\s*['"]?statusCode['"]?\s*:\s*['"]?([2-5]\d\d)['"]?\s*[,}]`)
 
 func mockStatus(text string) (int, error) {
-	if gjson.Valid(text) {
-		if v := gjson.Get(text, "statusCode"); v.Exists() && v.Type != gjson.Null {
+	if selection.ValidJSON([]byte(text)) {
+		if v := member(text, "statusCode"); v.Exists() && v.Type != gjson.Null {
 			return statusCode(v)
 		}
 	} else if found := looseStatus.FindStringSubmatch(text); found != nil {
 		return strconv.Atoi(found[1])
 	}
 	return 0, malformed(`the request template must give JSON with a statusCode, such as {"statusCode": 200}; it gives ` + excerpt(text))
+}
+
+// member is an object's member; of several with one name the last counts, as in the
+// service's parser.
+func member(text, name string) (found gjson.Result) {
+	if doc := gjson.Parse(text); doc.IsObject() {
+		doc.ForEach(func(key, value gjson.Result) bool {
+			if key.String() == name {
+				found = value
+			}
+			return true
+		})
+	}
+	return found
 }

@@ -97,11 +97,9 @@ func (ps parameters) apply(p *Plan, out *outgoing, vars *selection.Vars) error {
 		}
 		switch m.place {
 		case "path":
-			if value == "." || value == ".." || value == "" {
-				return fault.New(fault.Upstream, "integration %s: %q as path parameter %s would lead to another path", p.name, value, m.name)
+			if out.target, found = fill(out.target, m.name, value); !found {
+				return fault.New(fault.Upstream, "integration %s: %q as path parameter %s would lead to another path or host", p.name, excerpt(value), m.name)
 			}
-			escaped := url.PathEscape(value)
-			out.target = strings.NewReplacer("{"+m.name+"}", escaped, "{"+m.name+"+}", escaped).Replace(out.target)
 		case "querystring":
 			out.query.Add(m.name, value)
 		default:
@@ -116,12 +114,69 @@ func (ps parameters) apply(p *Plan, out *outgoing, vars *selection.Vars) error {
 				out.host = value
 				continue
 			}
-			out.header.Del(m.name)
-			out.header[m.name] = []string{value} // spelled as the template does
+			put(out.header, m.name, value)
 		}
 	}
 	return nil
 }
+
+// put makes values the only ones of a header, whatever its spelling elsewhere: of
+// "connectionid" from a client beside the "connectionId" of a mapping, a back end
+// would take either. Names stay as written, but for two that the HTTP client adds
+// itself where it does not see them.
+func put(h http.Header, name string, values ...string) {
+	for other := range h {
+		if strings.EqualFold(other, name) {
+			delete(h, other)
+		}
+	}
+	if known := http.CanonicalHeaderKey(name); known == "User-Agent" || known == "Accept-Encoding" {
+		name = known
+	}
+	h[name] = values
+}
+
+// fill puts a value where {name} stands in a URL, or in what follows its host. In a
+// query "&" ends a value and in a path it does not; in a host nothing can be escaped.
+// ok is false when the value would be more than the part it stands for.
+func fill(target, name, value string) (filled string, ok bool) {
+	var b strings.Builder
+	for {
+		before, rest, found := strings.Cut(target, "{"+name)
+		after, closed := strings.CutPrefix(strings.TrimPrefix(rest, "+"), "}")
+		b.WriteString(before)
+		if !found {
+			return b.String(), true
+		}
+		if !closed { // {nameAndMore}
+			b.WriteString("{" + name)
+			target = rest
+			continue
+		}
+		front := b.String()
+		if _, host, absolute := strings.Cut(front, "://"); absolute && front[0] != '/' {
+			front = host
+		}
+		switch {
+		case strings.Contains(front, "?"):
+			b.WriteString(url.QueryEscape(value))
+		case strings.Contains(front, "/"):
+			if value == "." || value == ".." || value == "" {
+				return "", false
+			}
+			b.WriteString(url.PathEscape(value))
+		default:
+			if !labels.MatchString(value) {
+				return "", false
+			}
+			b.WriteString(value)
+		}
+		target = after
+	}
+}
+
+// labels are a part of a host name.
+var labels = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$`)
 
 // badHeaderByte finds what RFC 9110 §5.5 does not allow in a field value; -1: nothing.
 func badHeaderByte(s string) int {

@@ -30,6 +30,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
@@ -56,7 +57,23 @@ type Set struct {
 func NewSet(texts map[string]string) *Set { return &Set{texts: texts} }
 
 // Schema is a compiled model.
-type Schema struct{ root *jsonschema.Schema }
+type Schema struct {
+	root  *jsonschema.Schema
+	enums sync.Map // *jsonschema.Enum → map[string]bool, the values in their canonical form
+}
+
+// values are what an enum allows.
+func (s *Schema) values(e *jsonschema.Enum) map[string]bool {
+	if known, ok := s.enums.Load(e); ok {
+		return known.(map[string]bool)
+	}
+	set := make(map[string]bool, len(e.Values))
+	for _, v := range e.Values {
+		set[string(canonical(nil, v))] = true
+	}
+	s.enums.Store(e, set)
+	return set
+}
 
 // Compile reads a model. Errors are of kind fault.BadRequest and say what is wrong
 // and where in the schema.

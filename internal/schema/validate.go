@@ -22,7 +22,7 @@ func (s *Schema) Validate(message []byte) error {
 	if err != nil {
 		return err
 	}
-	w := walk{}
+	w := walk{schema: s}
 	if ok := w.check(s.root, v); ok && !w.exhausted {
 		return nil
 	}
@@ -34,6 +34,7 @@ func (s *Schema) Validate(message []byte) error {
 
 // walk is one validation.
 type walk struct {
+	schema    *Schema
 	path      []string
 	steps     int
 	nesting   int
@@ -44,6 +45,12 @@ type walk struct {
 	where []string
 	why   string
 }
+
+// Bytes of text that are one step: to look at, and to write out or run a pattern on.
+const (
+	scanned = 64
+	written = 16
+)
 
 // spend counts work; false when there was too much.
 func (w *walk) spend(n int) bool {
@@ -139,26 +146,34 @@ func (w *walk) enum(s *jsonschema.Schema, v any) bool {
 		return true
 	}
 	key := canonical(nil, v)
-	for _, e := range s.Enum.Values {
-		if !w.spend(1 + len(key)/64) {
-			return false
-		}
-		if typeName(e) == typeName(v) && string(canonical(nil, e)) == string(key) {
-			return true
-		}
+	if !w.spend(1 + len(key)/written) {
+		return false
+	}
+	if w.schema.values(s.Enum)[string(key)] {
+		return true
 	}
 	return w.fail("it is none of the %d values of enum", len(s.Enum.Values))
 }
 
 func (w *walk) format(s *jsonschema.Schema, v any) bool {
-	if s.Format == nil || s.Format.Validate == nil || s.Format.Validate(v) == nil {
+	if s.Format == nil || s.Format.Validate == nil {
+		return true
+	}
+	if text, ok := v.(string); ok && !w.spend(len(text)/scanned) {
+		return false
+	}
+	if s.Format.Validate(v) == nil {
 		return true
 	}
 	return w.fail("it is not of the format %s", s.Format.Name)
 }
 
 func (w *walk) text(s *jsonschema.Schema, v string) bool {
-	if !w.spend(len(v) / 64) {
+	cost := len(v) / scanned
+	if s.Pattern != nil {
+		cost = len(v) / written // an automaton, not a look
+	}
+	if !w.spend(cost) {
 		return false
 	}
 	n := 0
@@ -254,7 +269,7 @@ func (w *walk) unique(v []any) bool {
 	seen := make(map[string]bool, len(v))
 	for i, item := range v {
 		key := string(canonical(nil, item))
-		if !w.spend(1 + len(key)/64) {
+		if !w.spend(1 + len(key)/written) {
 			return false
 		}
 		if seen[key] {
@@ -289,10 +304,22 @@ func (w *walk) object(s *jsonschema.Schema, v map[string]any) bool {
 			}
 		}
 	}
-	if len(s.Properties) == 0 && len(s.PatternProperties) == 0 && s.AdditionalProperties == nil {
+	// In order, so that the log names the same one each time.
+	if len(s.PatternProperties) == 0 && s.AdditionalProperties == nil {
+		if !w.spend(len(s.Properties)) {
+			return false
+		}
+		for _, name := range slices.Sorted(maps.Keys(s.Properties)) {
+			if value, there := v[name]; there && !w.in(name, s.Properties[name], value) {
+				return false
+			}
+		}
 		return true
 	}
-	for _, name := range slices.Sorted(maps.Keys(v)) { // in order, so that the log names the same one each time
+	if !w.spend(len(v)) {
+		return false
+	}
+	for _, name := range slices.Sorted(maps.Keys(v)) {
 		if !w.property(s, name, v[name]) {
 			return false
 		}
@@ -319,7 +346,7 @@ func (w *walk) property(s *jsonschema.Schema, name string, v any) bool {
 		return false
 	}
 	for pattern, sub := range s.PatternProperties {
-		if !w.spend(1 + len(name)/64) {
+		if !w.spend(1 + len(name)/written) {
 			return false
 		}
 		if pattern.MatchString(name) {

@@ -26,12 +26,32 @@ func compileFull(rest string) (path, error) {
 	if _, filter, ok := strings.Cut(rest, "?"); ok && strings.Contains(filter, "$") && (strings.Contains(filter, "..") || strings.Contains(filter, "*")) {
 		return path{}, fmt.Errorf("JSON path %q searches the whole document for each element of a list", rest)
 	}
+	if _, filter, ok := strings.Cut(rest, "?"); ok && strings.Count(filter, ",") > maxCommas {
+		return path{}, fmt.Errorf("JSON path %q has a filter with more than %d commas", rest, maxCommas)
+	}
 	x, err := jp.ParseString("$" + rest)
 	if err != nil {
 		return path{}, fmt.Errorf("JSON path %q: %w", rest, err)
 	}
+	// [0,0][0,0]… doubles the matches with each step, whatever the document holds.
+	picks := 1
+	for _, f := range x {
+		if u, ok := f.(jp.Union); ok {
+			picks *= len(u)
+		}
+		if picks > maxPicks {
+			return path{}, fmt.Errorf("JSON path %q picks more than %d members by lists of names or indices", rest, maxPicks)
+		}
+	}
 	return path{full: x}, nil
 }
+
+// maxPicks bounds what the unions of a path multiply to, maxCommas those in its
+// filters (n commas make 2ⁿ at most).
+const (
+	maxPicks  = 256
+	maxCommas = 8
+)
 
 // object is a JSON object in source order.
 type object struct {

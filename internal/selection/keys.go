@@ -33,9 +33,14 @@ func CompileKeys(keys []string) (*Keys, error) {
 		case IsDefault(key):
 			k.fallback = i
 		case len(key) > 2 && key[0] == '/' && strings.HasSuffix(key, "/"):
-			re, err := regexp.Compile(`\A(?:` + key[1:len(key)-1] + `)\z`)
+			// Alone first: "a)|(?:b" would be two halves of the whole below.
+			_, err := regexp.Compile(key[1 : len(key)-1])
 			if err != nil {
 				return nil, fault.New(fault.BadRequest, "selection key %s is not a regular expression this gateway can run (RE2): %v", key, err)
+			}
+			re, err := regexp.Compile(`\A(?:` + key[1:len(key)-1] + `)\z`)
+			if err != nil {
+				return nil, fault.New(fault.BadRequest, "selection key %s is too large a regular expression: %v", key, err)
 			}
 			k.patterns = append(k.patterns, pattern{re, i})
 		default:

@@ -77,6 +77,8 @@ func shapes() map[string]shape {
 		"AWS::Cognito::UserPoolClient":         {"", 64, false, "{id26}", "ClientId={id26} ClientSecret={id51} Name={name}"},
 		"AWS::Cognito::UserPoolDomain":         {"Domain", 63, true, "{name}", "CloudFrontDistribution=d{id13}.cloudfront.net Id={name}"},
 		"AWS::Cognito::IdentityPool":           {"", 64, false, "{region}:{uuid}", "Id={region}:{uuid} Name={name}"},
+		"AWS::AppSync::Api":                    {"", 64, false, arn + "appsync" + local + "apis/{id26}", "ApiArn=" + arn + "appsync" + local + "apis/{id26} ApiId={id26} Dns.Http={id26}.appsync-api.{region}.{suffix} Dns.Realtime={id26}.appsync-realtime-api.{region}.{suffix}"},
+		"AWS::AppSync::GraphQLApi":             {"", 64, false, arn + "appsync" + local + "apis/{id26}", "Arn=" + arn + "appsync" + local + "apis/{id26} ApiId={id26} GraphQLUrl=https://{id26}.appsync-api.{region}.{suffix}/graphql GraphQLDns={id26}.appsync-api.{region}.{suffix} RealtimeUrl=wss://{id26}.appsync-realtime-api.{region}.{suffix}/graphql RealtimeDns={id26}.appsync-realtime-api.{region}.{suffix}"},
 		"AWS::CertificateManager::Certificate": {"", 64, false, arn + "acm" + local + "certificate/{uuid}", "Arn=" + arn + "acm" + local + "certificate/{uuid}"},
 		"AWS::CloudFront::Distribution":        {"", 64, false, "E{ID13}", "DomainName=d{id13}.cloudfront.net Id=E{ID13}"},
 		"AWS::CloudWatch::Alarm":               {"AlarmName", 255, false, "{name}", "Arn=" + arn + "cloudwatch" + local + "alarm:{name}"},
