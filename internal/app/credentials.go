@@ -2,9 +2,11 @@ package app
 
 import (
 	"encoding/json"
+	"errors"
 	"maps"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/livegate/livegate/internal/fault"
 	"github.com/livegate/livegate/internal/iam"
@@ -65,6 +67,9 @@ func ReadCredentials(path string) (map[string]Credential, error) {
 		}
 		for i, raw := range in.Policies {
 			p, err := iam.Parse(raw)
+			if err == nil && len(p.Problems()) > 0 { // it would decide, and against everybody
+				err = errors.New(strings.Join(p.Problems(), "; "))
+			}
 			if err != nil {
 				return nil, fault.New(fault.BadRequest, "%s: access key %s, policy %d: %s", path, key, i+1, fault.Message(err))
 			}

@@ -68,7 +68,8 @@ func (a *App) watch(ctx context.Context) {
 func (a *App) changed(ctx context.Context, paths []string) {
 	a.reload.Lock()
 	defer a.reload.Unlock()
-	if slices.ContainsFunc(paths, func(p string) bool { return slices.Contains(a.deployed.Load().files, p) }) {
+	files := a.deployed.Load().files
+	if slices.ContainsFunc(paths, func(p string) bool { return slices.Contains(files, p) || joins(p, files) }) {
 		a.reloadTemplate(ctx)
 		return
 	}
@@ -84,6 +85,15 @@ func (a *App) changed(ctx context.Context, paths []string) {
 	if len(names) > 0 {
 		a.note("info", "livegate", "reloaded %s in %v", strings.Join(names, ", "), time.Since(began).Round(time.Millisecond))
 	}
+}
+
+// joins reports whether a new file is a part of the project: Terraform reads all the
+// files of a directory.
+func joins(path string, files []string) bool {
+	ext := filepath.Ext(path)
+	return (ext == ".tf" || ext == ".tfvars") && slices.ContainsFunc(files, func(f string) bool {
+		return filepath.Ext(f) == ".tf" && filepath.Dir(f) == filepath.Dir(path)
+	})
 }
 
 // reloadTemplate loads the template again and applies it, or says why not and

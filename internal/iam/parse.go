@@ -160,8 +160,13 @@ func build(root node) (*Policy, error) {
 		case "Id":
 		case "Statement":
 			stated = true
-			if statements = m.value.items; m.value.kind == isObject {
+			switch m.value.kind {
+			case isList:
+				statements = m.value.items
+			case isObject:
 				statements = []node{m.value}
+			default:
+				return nil, bad("the policy's Statement must be an object or a list")
 			}
 		default:
 			return nil, bad("a policy has no %s; it has Version, Id and Statement", brief(m.name))
