@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"maps"
@@ -47,12 +48,14 @@ func ReadCredentials(path string) (map[string]Credential, error) {
 		return nil, fault.New(fault.Forbidden, "%s holds secrets and others may read it (mode %04o): chmod 600 %s", path, info.Mode().Perm(), path)
 	}
 	var file map[string]struct {
-		Secret   string            `json:"secretAccessKey"`
-		User     string            `json:"user"`
-		ARN      string            `json:"arn"`
-		Policies []json.RawMessage `json:"policies"`
+		Secret   string          `json:"secretAccessKey"`
+		User     string          `json:"user"`
+		ARN      string          `json:"arn"`
+		Policies json.RawMessage `json:"policies"`
 	}
-	if err := json.Unmarshal(text, &file); err != nil {
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields() // a misspelt "policies" would allow everything
+	if err := d.Decode(&file); err != nil {
 		return nil, fault.New(fault.BadRequest, "%s: %v; want {\"ACCESS_KEY_ID\": {\"secretAccessKey\": …}}", path, err)
 	}
 	out := make(map[string]Credential, len(file))
@@ -62,10 +65,14 @@ func ReadCredentials(path string) (map[string]Credential, error) {
 			return nil, fault.New(fault.BadRequest, "%s: access key %q needs a secretAccessKey", path, key)
 		}
 		c := Credential{Secret: in.Secret, User: in.User, ARN: in.ARN}
+		var policies []json.RawMessage
 		if in.Policies != nil {
 			c.Policies = []*iam.Policy{} // an empty list allows nothing
+			if err := json.Unmarshal(in.Policies, &policies); err != nil || policies == nil {
+				return nil, fault.New(fault.BadRequest, "%s: access key %s: policies is a list of policies; leave it out to allow everything", path, key)
+			}
 		}
-		for i, raw := range in.Policies {
+		for i, raw := range policies {
 			p, err := iam.Parse(raw)
 			if err == nil && len(p.Problems()) > 0 { // it would decide, and against everybody
 				err = errors.New(strings.Join(p.Problems(), "; "))

@@ -48,6 +48,8 @@ func TestCredentialsFilesThatCannotBe(t *testing.T) {
 		"not JSON":           {`{"AKIAONE": ` + secret, 0o600, "secretAccessKey"},
 		"nobody in it":       {`{}`, 0o600, "no access key"},
 		"without a secret":   {`{"AKIAONE": {}}`, 0o600, "AKIAONE"},
+		"a misspelt member":  {`{"AKIAONE": {"secretAccessKey": "` + secret + `", "policy": []}}`, 0o600, "policy"},
+		"policies null":      {`{"AKIAONE": {"secretAccessKey": "` + secret + `", "policies": null}}`, 0o600, "policies"},
 		"a bad policy":       {`{"AKIAONE": {"secretAccessKey": "` + secret + `", "policies": [{"Statement": 5}]}}`, 0o600, "policy 1"},
 	} {
 		_, err := ReadCredentials(credentialsFile(t, c.text, c.mode))

@@ -36,6 +36,7 @@ func (a *App) front(app *model.App) http.Handler {
 	a.callbacks = connapi.New(connapi.Config{
 		App: a.current, Registry: a.registry, Callers: a.runtime,
 		RequireSignature: true, Check: a.check, Allow: a.allow(),
+		Take: a.gateway.Take, Certified: a.certified,
 	})
 	a.bindCallbacks(a.callbacks.Stats)
 	f.callbacks = a.callbacks

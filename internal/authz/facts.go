@@ -24,7 +24,7 @@ const (
 
 // values are those of a condition key, given in lower case.
 func (f *facts) values(key string) []string {
-	i := 0
+	var i int
 	switch key {
 	case "aws:sourceip":
 		i = factSourceIP

@@ -22,6 +22,12 @@ const (
 	keepCount    = 4
 )
 
+// deferred is how many seconds the kernel keeps a client that sends nothing to
+// itself: every protocol here begins with the client's bytes, so accepting it with
+// them saves a wake-up per connection (tcp(7), TCP_DEFER_ACCEPT). After that it is
+// accepted without any, and HeadLimits.Timeout begins.
+const deferred = 1
+
 // acceptor is a listening socket on a loop.
 type acceptor struct {
 	fd   int
@@ -62,6 +68,7 @@ func newAcceptor(ln *net.TCPListener) (*acceptor, error) {
 		{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, keepIdle},
 		{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, keepInterval},
 		{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, keepCount},
+		{unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT, deferred},
 	} {
 		if err := unix.SetsockoptInt(a.fd, o.level, o.name, o.value); err != nil {
 			closeFD(a.fd)
@@ -104,8 +111,10 @@ func (l *loop) stopAccepting() {
 	}
 }
 
-// accept takes what has come and deals it out.
+// accept takes what has come and deals it out. It takes a slice at most: most of
+// what it accepts it also answers, see welcome.
 func (l *loop) accept(a *acceptor) {
+	until := l.base.srv.since() + slice
 	for range acceptBatch {
 		if a.ended {
 			return
@@ -121,6 +130,9 @@ func (l *loop) accept(a *acceptor) {
 				continue
 			}
 			l.deal(newcomer{fd, remote})
+			if l.base.srv.since() >= until {
+				return // epoll will say again that somebody waits
+			}
 		case errno == unix.EAGAIN:
 			return
 		case stillborn(errno):
@@ -161,7 +173,7 @@ func (l *loop) resumeAccepting() {
 func (l *loop) deal(n newcomer) {
 	to := l.e.loops[int(l.e.next.Add(1)-1)%len(l.e.loops)]
 	if to == l {
-		l.adopt(n)
+		l.welcome(n)
 		return
 	}
 	if !to.tell(func(m *mail) { m.newcomers = append(m.newcomers, n) }) {
@@ -175,11 +187,23 @@ func (e *engine) turnOff(n newcomer) {
 	e.srv.gate.leave(n.remote)
 }
 
-// adopt puts a connection into the loop.
-func (l *loop) adopt(n newcomer) {
+// welcome adopts a connection that was accepted in this turn, whose first bytes
+// have mostly come with it: see deferred.
+func (l *loop) welcome(n newcomer) {
+	if c := l.adopt(n); c != nil {
+		l.readable(c, false)
+		if c.spot.slot >= 0 {
+			l.watch(c)
+		}
+	}
+}
+
+// adopt puts a connection into the loop's tables; watch then has epoll know it.
+// nil: it came too late.
+func (l *loop) adopt(n newcomer) *Conn {
 	if l.leaving {
 		l.e.turnOff(n)
-		return
+		return nil
 	}
 	c := &Conn{via: l, remote: n.remote, state: young}
 	if len(l.free) > 0 {
@@ -193,15 +217,10 @@ func (l *loop) adopt(n newcomer) {
 	l.seq++
 	c.spot.fd, c.spot.seq = n.fd, l.seq
 	l.live++
-	c.mask = wantRead
-	ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: c.spot.slot, Pad: int32(c.spot.seq)}
-	if err := unix.EpollCtl(l.ep, unix.EPOLL_CTL_ADD, int(n.fd), &ev); err != nil {
-		l.base.srv.logError("epoll_ctl: a connection is dropped", err)
-		l.drop(c)
-		return
-	}
+	c.mask = unwatched
 	c.due = after(l.base.turn, l.base.srv.head.Timeout)
 	l.wheel.set(l.conns, c, c.due)
+	return c
 }
 
 // drop takes a connection out of the loop, closes its socket, and tells its

@@ -12,11 +12,14 @@ import (
 // HeadLimits bound what a client may send before it is anybody. Zero fields
 // take the defaults.
 type HeadLimits struct {
-	Total   int           // bytes of request line and headers; 16 KiB; over it: 431
-	Headers int           // header lines; 100; over it: 431
-	URL     int           // characters of the request target; 4096 (AWS's quota); over it: 414
-	Timeout time.Duration // for TLS handshake and head together; 10 s; over it: dropped
-	Early   int           // bytes a client may send before the 101; 4 KiB; over it: 400
+	Total   int // bytes of request line and headers; 16 KiB; over it: 431
+	Headers int // header lines; 100; over it: 431
+	URL     int // characters of the request target; 4096 (AWS's quota); over it: 414
+	// Timeout is for TLS handshake and head together; 10 s; over it: dropped. On event
+	// loops it begins with the first byte, or after about a second without any:
+	// that long the kernel keeps silent clients to itself.
+	Timeout time.Duration
+	Early   int // bytes a client may send before the 101; 4 KiB; over it: 400
 	// TLS handshakes under way at once; 1024; more wait for their turn. One takes a
 	// goroutine and up to 100 kB until its client has answered. While others wait,
 	// those whose client has not answered for a twentieth of Timeout are dropped, the

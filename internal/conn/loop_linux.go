@@ -300,7 +300,9 @@ func (l *loop) takeMail() {
 		l.stopAccepting()
 	}
 	for _, n := range m.newcomers {
-		l.adopt(n)
+		if c := l.adopt(n); c != nil {
+			l.watch(c)
+		}
 	}
 	for _, to := range m.census {
 		to <- slices.DeleteFunc(slices.Clone(l.conns), func(c *Conn) bool { return c == nil })

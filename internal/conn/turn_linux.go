@@ -12,6 +12,7 @@ import (
 const (
 	wantRead = 1 << iota
 	wantWrite
+	unwatched // epoll does not know it yet
 )
 
 // flushSize is what one connection may write before others have their turn.
@@ -176,6 +177,10 @@ func (l *loop) watch(c *Conn) {
 	if want == c.mask {
 		return
 	}
+	op := unix.EPOLL_CTL_MOD
+	if c.mask == unwatched {
+		op = unix.EPOLL_CTL_ADD
+	}
 	c.mask = want
 	ev := unix.EpollEvent{Fd: c.spot.slot, Pad: int32(c.spot.seq)}
 	if want&wantRead != 0 {
@@ -184,7 +189,8 @@ func (l *loop) watch(c *Conn) {
 	if want&wantWrite != 0 {
 		ev.Events |= unix.EPOLLOUT
 	}
-	if err := unix.EpollCtl(l.ep, unix.EPOLL_CTL_MOD, int(c.spot.fd), &ev); err != nil {
+	if err := unix.EpollCtl(l.ep, op, int(c.spot.fd), &ev); err != nil {
+		l.base.srv.logError("epoll_ctl: a connection is dropped", err)
 		l.drop(c)
 	}
 }

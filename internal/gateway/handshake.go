@@ -132,7 +132,7 @@ func (g *Gateway) admit(h *handshake, u upgrade) (*session, *stage) {
 // decide asks whoever has a say in a handshake, and answers it.
 func (g *Gateway) decide(v *visit) {
 	v.traceConnect()
-	protocol, no := g.judge(v)
+	protocol, no := g.judgeSafely(v)
 	if no != nil {
 		v.refuse(no)
 		g.leave()
@@ -147,6 +147,21 @@ func (g *Gateway) decide(v *visit) {
 		requestID = v.id()
 	}
 	g.open(v.session, v.u, protocol, requestID)
+}
+
+// judgeSafely is judge, which leaves nothing behind if somebody in it panics. The panic
+// goes on to the connection's owner, who answers 500.
+func (g *Gateway) judgeSafely(v *visit) (protocol string, no *refusal) {
+	done := false
+	defer func() {
+		if !done {
+			g.cfg.Registry.Remove(&v.session.entry)
+			g.leave()
+		}
+	}()
+	protocol, no = g.judge(v)
+	done = true
+	return protocol, no
 }
 
 // judge runs the checks that may need somebody, in order; the refusal is nil when the

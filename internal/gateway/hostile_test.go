@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -89,6 +90,80 @@ func TestNoGrantNoConnection(t *testing.T) {
 	g.serve(&handshake{host: "localhost", path: "/prod", at: time.Now(), headers: head{}}, u)
 	if u.session != nil || u.refused == nil || u.refused.status != http.StatusInternalServerError {
 		t.Fatalf("%+v", u.refused)
+	}
+}
+
+// panicking is a guard with a mistake in it.
+type panicking struct{ *authz.Guard }
+
+func (panicking) Authorize(context.Context, *authz.Plan, *authz.Request) (*authz.Grant, error) {
+	panic("a mistake")
+}
+
+// A handshake whose decision panics lets nobody in and leaves nothing behind: Drain does
+// not wait for it, and no row of it stays in the registry.
+func TestPanicsLeaveNothingBehind(t *testing.T) {
+	connect := &model.Route{Key: "$connect", Integration: lambdaRoute.Integration, Access: &model.Access{Origins: []string{"https://app.example.com"}}}
+	for name, guard := range map[string]Guard{"guard": panicking{authz.New(authz.Config{})}, "$connect": stingy{authz.New(authz.Config{})}} {
+		g := newGateway(t, func(context.Context, model.Invocation) (model.InvokeResult, error) { panic("a mistake") }, nil, mockRoute)
+		g.cfg.Guard = guard
+		deploy(t, g, mockRoute, connect)
+		u := &fakeUpgrade{link: &sink{}}
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s: no panic", name)
+				}
+			}()
+			g.serve(&handshake{host: "localhost", path: "/prod", at: time.Now(), headers: head{}}, u)
+		}()
+		if u.session != nil || g.cfg.Registry.Count() != 0 {
+			t.Errorf("%s: %d connections", name, g.cfg.Registry.Count())
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+		if err := g.Drain(ctx); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		cancel()
+	}
+}
+
+// A message whose integration or guard panics ends its connection and no other, on
+// ordered routes too; $disconnect still runs once, and may panic as well.
+func TestPanicsEndOneConnection(t *testing.T) {
+	for name, ordered := range map[string]bool{"side by side": false, "in order": true} {
+		t.Run(name, func(t *testing.T) {
+			var ends atomic.Int32
+			var log []string
+			var mu sync.Mutex
+			bad := &model.Route{Key: "bad", Ordered: ordered, Integration: lambdaRoute.Integration}
+			end := &model.Route{Key: "$disconnect", Integration: lambdaRoute.Integration}
+			g := newGateway(t, func(_ context.Context, in model.Invocation) (model.InvokeResult, error) {
+				if strings.Contains(string(in.Payload), `"DISCONNECT"`) {
+					ends.Add(1)
+				}
+				panic("a mistake")
+			}, func(l model.LogLine) { mu.Lock(); log = append(log, l.Text); mu.Unlock() }, mockRoute, bad, end)
+			l := &closing{closed: make(chan int, 10)}
+			s, other := enter(t, g, l), enter(t, g, &sink{})
+			for range 3 {
+				s.onMessage([]byte(`{"action":"bad"}`), false)
+			}
+			if code := <-l.closed; code != 1011 {
+				t.Errorf("closed with %d", code)
+			}
+			s.onClose(1011, "Internal error")
+			other.onMessage([]byte(`{"action":"ping"}`), false)
+			finish(t, g, other)
+			mu.Lock()
+			defer mu.Unlock()
+			if n := ends.Load(); n != 2 || !strings.Contains(strings.Join(log, "\n"), "panicked: a mistake") {
+				t.Errorf("%d ends; %q", n, log)
+			}
+			if st := g.Stats(); st.InFlight != 0 || s.busy != nil {
+				t.Errorf("%+v", st)
+			}
+		})
 	}
 }
 

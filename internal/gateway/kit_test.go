@@ -272,13 +272,14 @@ func (s *stand) context() context.Context {
 
 // dial connects; the response is there also when the handshake was refused.
 func (s *stand) dial(path string, o *websocket.DialOptions) (*client, *http.Response, error) {
-	if o == nil {
-		o = &websocket.DialOptions{}
+	var own websocket.DialOptions // tests that run side by side share theirs
+	if o != nil {
+		own = *o
 	}
-	if o.Host == "" {
-		o.Host = host
+	if own.Host == "" {
+		own.Host = host
 	}
-	c, resp, err := websocket.Dial(s.context(), "ws://"+s.addr+path, o)
+	c, resp, err := websocket.Dial(s.context(), "ws://"+s.addr+path, &own)
 	if err != nil {
 		return nil, resp, err
 	}

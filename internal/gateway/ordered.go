@@ -33,11 +33,7 @@ func (s *session) runOrdered(b *backlog) {
 		b.ordered[0] = job{}
 		b.ordered = b.ordered[1:]
 		s.mu.Unlock()
-		if j.end {
-			s.disconnect(&j)
-		} else {
-			s.message(&j, nothing)
-		}
+		s.contained(&j, nothing)
 		more = s.settle(b, &j, true)
 	}
 }

@@ -194,11 +194,7 @@ func (s *session) dispatch() {
 			s.passFront(b)
 		}
 	}
-	if j.end {
-		s.disconnect(&j)
-	} else {
-		s.message(&j, pass)
-	}
+	s.contained(&j, pass)
 	pass()
 	s.settle(b, &j, false)
 }

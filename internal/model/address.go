@@ -37,10 +37,8 @@ func (a *App) ExecuteAPIHost(api *API) string {
 // host.
 func (a *App) Locate(host, path string) (addr Address, ok bool) {
 	host = HostName(host)
-	for _, d := range a.Domains {
-		if d.Matches(host) {
-			return a.mapped(d, path)
-		}
+	if d := a.Domain(host); d != nil {
+		return a.mapped(d, path)
 	}
 	first, rest := cut(path)
 	label, suffix, _ := strings.Cut(host, ".")
@@ -76,6 +74,21 @@ func (a *App) Locate(host, path string) (addr Address, ok bool) {
 		return addr, true
 	}
 	return Address{}, false
+}
+
+// Domain finds the custom domain of a host name (no port): the exact name before a
+// wildcard; nil when there is none.
+func (a *App) Domain(host string) *Domain {
+	var wild *Domain
+	for _, d := range a.Domains {
+		switch {
+		case strings.EqualFold(d.Name, host):
+			return d
+		case wild == nil && d.Matches(host):
+			wild = d
+		}
+	}
+	return wild
 }
 
 // HostName takes the name out of a Host header: lower case, without port, brackets

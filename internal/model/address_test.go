@@ -89,3 +89,14 @@ func TestLocateDoesNotAllocate(t *testing.T) {
 		}
 	}
 }
+
+func TestExactDomainsComeBeforeWildcards(t *testing.T) {
+	wild, exact := &Domain{Name: "*.example.com"}, &Domain{Name: "API.example.com"}
+	for _, app := range []*App{{Domains: []*Domain{wild, exact}}, {Domains: []*Domain{exact, wild}}} {
+		for host, want := range map[string]*Domain{"api.example.com": exact, "chat.example.com": wild, "example.com": nil} {
+			if got := app.Domain(host); got != want {
+				t.Errorf("%s is %v", host, got)
+			}
+		}
+	}
+}

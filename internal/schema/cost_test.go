@@ -10,6 +10,9 @@ import (
 // What a message costs is bounded by steps wherever the work is: in objects with many
 // members under many schemas, in long values of enum, in numbers that are written out.
 func TestCostIsBounded(t *testing.T) {
+	if raceEnabled {
+		t.Skip("it is about time")
+	}
 	repeated := func(n int, one string) string { return strings.TrimSuffix(strings.Repeat(one+",", n), ",") }
 	var members strings.Builder
 	for i := range 12_000 {

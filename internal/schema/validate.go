@@ -46,10 +46,12 @@ type walk struct {
 	why   string
 }
 
-// Bytes of text that are one step: to look at, and to write out or run a pattern on.
+// Bytes of text that are one step: to look at, to run a pattern on, and to write out as
+// canonical text.
 const (
 	scanned = 64
-	written = 16
+	matched = 16
+	written = 8
 )
 
 // spend counts work; false when there was too much.
@@ -171,7 +173,7 @@ func (w *walk) format(s *jsonschema.Schema, v any) bool {
 func (w *walk) text(s *jsonschema.Schema, v string) bool {
 	cost := len(v) / scanned
 	if s.Pattern != nil {
-		cost = len(v) / written // an automaton, not a look
+		cost = len(v) / matched // an automaton, not a look
 	}
 	if !w.spend(cost) {
 		return false
@@ -346,7 +348,7 @@ func (w *walk) property(s *jsonschema.Schema, name string, v any) bool {
 		return false
 	}
 	for pattern, sub := range s.PatternProperties {
-		if !w.spend(1 + len(name)/written) {
+		if !w.spend(1 + len(name)/matched) {
 			return false
 		}
 		if pattern.MatchString(name) {
@@ -410,6 +412,9 @@ func canonical(dst []byte, v any) []byte {
 	case bool:
 		return strconv.AppendBool(dst, v)
 	case json.Number:
+		if v != "-0" && !strings.ContainsAny(string(v), ".eE") {
+			return append(dst, v...) // an integer is written in one way only (RFC 8259 §6)
+		}
 		if r := rat(v); r != nil {
 			return append(dst, r.RatString()...)
 		}
