@@ -3,6 +3,7 @@ package app
 import (
 	"net"
 	"os"
+	"path/filepath"
 	"strconv"
 
 	"github.com/livegate/livegate/internal/client"
@@ -22,6 +23,9 @@ func (a *App) Status() client.Status {
 	app := d.app
 	if ca := a.ca.Load(); ca != nil && len(app.Domains) > 0 {
 		s.DomainCAFile = ca.File()
+		if ca != a.userCA { // it has an authority of its own for them; see trustDomains
+			s.DomainCAFile = filepath.Join(a.dirs.data, "ca", "ca.pem")
+		}
 	}
 	s.Stack, s.Region, s.AccountID = app.StackName, app.Region, app.AccountID
 	s.Findings = findings(d.findings)

@@ -210,7 +210,10 @@ func sources(root string, skip ...string) []string {
 			return nil // removed while walking, or not readable
 		case e.IsDir() && path != root && (generated(e.Name()) || slices.Contains(skip, path)):
 			return filepath.SkipDir
-		case e.IsDir() || !e.Type().IsRegular() || generated(e.Name()):
+		case e.IsDir() || generated(e.Name()):
+			return nil
+		case e.Type()&fs.ModeSymlink != 0 && isFile(path): // of a monorepo: newest looks at what it leads to
+		case !e.Type().IsRegular():
 			return nil
 		case len(out) >= maxSources:
 			return filepath.SkipAll

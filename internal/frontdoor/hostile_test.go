@@ -180,3 +180,53 @@ func TestStateElsewhereInTheProjectIsNoSource(t *testing.T) {
 		t.Error("packaged because of a table")
 	}
 }
+
+// A directory that cannot be written is no reason to install another packager.
+func TestReadOnlyDirectories(t *testing.T) {
+	if os.Getuid() == 0 {
+		t.Skip("root writes everywhere")
+	}
+	dir, c := service3(t)
+	if err := os.Chmod(dir, 0o555); err != nil {
+		t.Fatal(err)
+	}
+	defer os.Chmod(dir, 0o755) // for t.TempDir
+	var said []string
+	c.Say = func(s string) { said = append(said, s) }
+	if _, err := Prepare(t.Context(), c); !fault.Is(err, fault.Unavailable) || !strings.Contains(fault.Message(err), "serverless.yml cannot be packaged") || len(said) != 1 {
+		t.Errorf("%v, said %q", err, said)
+	}
+	c.DataDir = filepath.Join(dir, ".livegate")
+	if _, err := Prepare(t.Context(), c); !strings.Contains(fault.Message(err), "choose another data directory") {
+		t.Error(err)
+	}
+}
+
+// Without node no packager runs, ours no better than the project's.
+func TestMissingNode(t *testing.T) {
+	_, c := service3(t)
+	c.Environ = []string{"PATH=" + t.TempDir()}
+	t.Setenv("PATH", t.TempDir())
+	var said []string
+	c.Say = func(s string) { said = append(said, s) }
+	if _, err := Prepare(t.Context(), c); !fault.Is(err, fault.Unavailable) || fault.Message(err) != "node is not installed, or not in PATH" || len(said) != 1 {
+		t.Errorf("%v, said %q", err, said)
+	}
+}
+
+// A file that stands in the project as a link is edited where it leads to.
+func TestLinkedFilesAreSources(t *testing.T) {
+	dir, c := service3(t)
+	zipped(t, filepath.Join(dir, "fixture", "s.zip"), map[string]string{"src/handler.js": "built\n"})
+	shared := filepath.Join(t.TempDir(), "shared.js")
+	write(t, shared, "1")
+	older(t, filepath.Dir(shared))
+	if err := os.Symlink(shared, filepath.Join(dir, "src", "shared.js")); err != nil {
+		t.Fatal(err)
+	}
+	prepare(t, c)
+	touch(t, shared)
+	if !prepare(t, c).Ran {
+		t.Error("the linked file changed")
+	}
+}

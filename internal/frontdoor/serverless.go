@@ -214,8 +214,8 @@ func (s *service) pack(ctx context.Context, why string) error {
 	own, reason := s.own()
 	var first error
 	if own != nil {
-		if first = s.try(ctx, *own); first == nil || ctx.Err() != nil {
-			return first
+		if first = s.try(ctx, *own); first == nil || ctx.Err() != nil || !fault.Is(first, fault.Upstream) {
+			return first // nothing that another packager would do better
 		}
 		reason = own.name + " could not package it"
 		s.Say(fault.Message(first))
@@ -351,7 +351,7 @@ func (s *service) try(ctx context.Context, p packager) (err error) {
 		if text != s.text {
 			copied := filepath.Join(s.dir, fmt.Sprintf("%s-%d%s", adapted, os.Getpid(), ext))
 			if err := os.WriteFile(copied, []byte(text), 0o600); err != nil {
-				return err
+				return &fault.Error{Kind: fault.Unavailable, Msg: fmt.Sprintf("%s cannot be packaged: its packager writes beside it, and that fails: %v", s.shown(s.config), err), Err: err}
 			}
 			defer func() { err = errors.Join(err, os.Remove(copied)) }()
 			args = append(args, "--config", filepath.Base(copied))

@@ -3,6 +3,7 @@ package frontdoor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -69,7 +70,7 @@ const lockName = "frontdoor.lock"
 // alone waits until no other process holds a lock, and takes it.
 func (c *Config) alone(ctx context.Context, path string) (release func(), err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, err
+		return nil, &fault.Error{Kind: fault.Unavailable, Msg: fmt.Sprintf("nothing can be kept in %s: %v; choose another data directory", c.shown(filepath.Dir(path)), err), Err: err}
 	}
 	for said := false; ; said = true {
 		unlock, busy, err := tryLock(path)

@@ -160,7 +160,7 @@ func (x *Executor) serve(ctx context.Context, r *Request, vars *selection.Vars, 
 		}
 	}
 	if rep.status >= 400 {
-		rep.failed = serviceError(what, rep)
+		rep.failed = r.unquoted(serviceError(what, rep))
 	}
 	return rep, nil
 }
@@ -225,6 +225,19 @@ func (w wire) contentType(payload []byte) string {
 		return "application/json"
 	}
 	return w.content
+}
+
+// unquoted blanks the end of an error that repeats what the client sent, as DynamoDB's
+// do ("… cannot be converted to a numeric value: hunter2").
+func (r *Request) unquoted(text string) string {
+	sent := r.Body
+	if r.Handshake != nil {
+		sent = []byte(r.Handshake.Query)
+	}
+	if i := strings.LastIndex(text, ": "); i >= 0 && len(text) > i+5 && bytes.Contains(sent, []byte(text[i+2:])) {
+		return text[:i] + ": ****"
+	}
+	return text
 }
 
 // serviceError is a service's error in one line, for the log.

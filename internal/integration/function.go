@@ -107,7 +107,7 @@ func parseResult(payload []byte, connect, wantBody, bytes bool) (Response, error
 		return resp, nil
 	}
 	if text[0] != '{' || !selection.ValidJSON(payload) {
-		return resp, malformed("a malformed proxy result: not an object but " + excerpt(text))
+		return resp, malformed("a malformed proxy result: not an object but " + shape(text))
 	}
 	var body, encoded gjson.Result
 	var err error
@@ -132,7 +132,7 @@ func parseResult(payload []byte, connect, wantBody, bytes bool) (Response, error
 	case connect && resp.Status == 0:
 		return resp, malformed(`no statusCode: $connect must return an object such as {"statusCode": 200}`)
 	case body.IsObject() || body.IsArray():
-		return resp, malformed("a malformed proxy result: body must be a string, use JSON.stringify; it is " + excerpt(body.Raw))
+		return resp, malformed("a malformed proxy result: body must be a string, use JSON.stringify; it is " + shape(body.Raw))
 	case !wantBody || body.Type == gjson.Null:
 		return resp, nil
 	}
@@ -148,7 +148,7 @@ func statusCode(v gjson.Result) (int, error) {
 	}
 	n, err := strconv.Atoi(v.String())
 	if err != nil || (v.Type != gjson.Number && v.Type != gjson.String) || n < 200 || n > 599 {
-		return 0, malformed("a malformed proxy result: statusCode " + excerpt(v.Raw) + " is not an HTTP status from 200 to 599")
+		return 0, malformed("a malformed proxy result: statusCode " + shape(v.Raw) + " is not an HTTP status from 200 to 599")
 	}
 	return n, nil
 }
@@ -158,7 +158,7 @@ func protocol(member string, headers gjson.Result, resp *Response) error {
 		return nil
 	}
 	if !headers.IsObject() {
-		return malformed("a malformed proxy result: " + member + " must be an object; it is " + excerpt(headers.Raw))
+		return malformed("a malformed proxy result: " + member + " must be an object; it is " + shape(headers.Raw))
 	}
 	headers.ForEach(func(name, value gjson.Result) bool {
 		if strings.EqualFold(name.String(), "Sec-WebSocket-Protocol") {
@@ -190,6 +190,19 @@ func bodyOf(body gjson.Result, encoded, binary bool) ([]byte, error) {
 		return nil, malformed("isBase64Encoded with a body that is not UTF-8 text: WebSocket APIs send text only")
 	}
 	return raw, nil
+}
+
+// shape says what a text is and not what it says: what a client sent does not belong
+// into a log (§9 of the reference), nor does what a template or a function made of it.
+func shape(s string) string {
+	kind := gjson.Parse(s).Type
+	switch {
+	case !selection.ValidJSON([]byte(s)):
+		return strconv.Itoa(len(s)) + " bytes of text"
+	case kind == gjson.String || kind == gjson.JSON || len(s) > len("false"):
+		return kind.String() + " of " + strconv.Itoa(len(s)) + " bytes"
+	}
+	return s
 }
 
 func excerpt(s string) string {

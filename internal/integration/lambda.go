@@ -23,7 +23,7 @@ func (x *Executor) lambda(ctx context.Context, r *Request, vars *selection.Vars,
 	}
 	if len(payload) > 0 && !selection.ValidJSON(payload) {
 		// What Lambda's Invoke answers to an event that is not JSON.
-		return nil, fault.New(fault.Upstream, "integration %s: InvalidRequestContentException: the event for function %s is not JSON: %s", p.name, FunctionName(name), excerpt(string(payload)))
+		return nil, fault.New(fault.Upstream, "integration %s: InvalidRequestContentException: the event for function %s is not JSON but %s", p.name, FunctionName(name), shape(string(payload)))
 	}
 	out := &outgoing{header: map[string][]string{}, query: map[string][]string{}}
 	if err := p.parameters.apply(p, out, vars); err != nil {

@@ -204,7 +204,7 @@ func (resp Response) handshake(p *Plan, a *answer, vars *selection.Vars, body []
 		if v := member(string(body), "statusCode"); v.Exists() {
 			n, err := statusCode(v)
 			if err != nil || n == 0 {
-				return Response{}, fault.New(fault.Internal, "integration %s: the response template gives the statusCode %s, which is not an HTTP status from 200 to 599", p.name, excerpt(v.Raw))
+				return Response{}, fault.New(fault.Internal, "integration %s: the response template gives the statusCode %s, which is not an HTTP status from 200 to 599", p.name, shape(v.Raw))
 			}
 			resp.Status = n
 		}

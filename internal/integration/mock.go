@@ -66,7 +66,7 @@ func mockStatus(text string) (int, error) {
 	} else if found := looseStatus.FindStringSubmatch(text); found != nil {
 		return strconv.Atoi(found[1])
 	}
-	return 0, malformed(`the request template must give JSON with a statusCode, such as {"statusCode": 200}; it gives ` + excerpt(text))
+	return 0, malformed(`the request template must give JSON with a statusCode, such as {"statusCode": 200}; it gives ` + shape(text))
 }
 
 // member is an object's member; of several with one name the last counts, as in the

@@ -98,7 +98,7 @@ func (ps parameters) apply(p *Plan, out *outgoing, vars *selection.Vars) error {
 		switch m.place {
 		case "path":
 			if out.target, found = fill(out.target, m.name, value); !found {
-				return fault.New(fault.Upstream, "integration %s: %q as path parameter %s would lead to another path or host", p.name, excerpt(value), m.name)
+				return fault.New(fault.Upstream, "integration %s: the value mapped to path parameter %s would lead to another path or host", p.name, m.name)
 			}
 		case "querystring":
 			out.query.Add(m.name, value)

@@ -35,7 +35,7 @@ func (u util) Call(name string, args []any) (any, error) {
 			return escapeJavaScript(s), nil
 		case "parseJson":
 			if !selection.ValidJSON([]byte(s)) {
-				return nil, fmt.Errorf("$util.parseJson: not JSON: %s", excerpt(s))
+				return nil, fmt.Errorf("$util.parseJson: not JSON but %s", shape(s))
 			}
 			return vtl.FromJSON([]byte(s))
 		case "urlEncode":

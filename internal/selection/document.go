@@ -45,7 +45,8 @@ func (p *Path) Plain() bool { return p.path.full == nil }
 
 // Append appends the JSON text of what the path names in doc, which [ValidJSON]
 // has accepted. A path with wildcards, filters or descent always finds a list. Of
-// plain paths the text is as it stands in doc, spaces included.
+// plain paths the text is as it stands in doc, spaces included. What a path with
+// descent finds is not there when it is longer than 1 MB.
 func (p *Path) Append(dst, doc []byte) (out []byte, found bool) {
 	if !p.count {
 		return p.append(dst, doc)
@@ -74,7 +75,7 @@ func (p *Path) append(dst, doc []byte) (out []byte, found bool) {
 		if !found {
 			return dst, false
 		}
-		return appendJSON(dst, v), true
+		return printed(dst, v)
 	}
 	v, found := p.path.walk(doc)
 	return append(dst, v...), found && len(v) > 0

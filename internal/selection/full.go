@@ -194,13 +194,34 @@ func (p *path) appendFull(dst, body []byte) (out []byte, found bool) {
 	if list, ok := v.([]any); !found || ok && len(list) == 0 && !p.full.Normal() {
 		return dst, false
 	}
-	return appendText(dst, appendJSON(nil, v)), true
+	raw, found := printed(nil, v)
+	if !found {
+		return dst, false
+	}
+	return appendText(dst, raw), true
+}
+
+// maxPrinted bounds what a path finds. A descent finds a value once more inside each
+// of its parents: 128 KB in 250 brackets are 30 MB of text. Nothing that is sent can
+// be so long, and no key is.
+const maxPrinted = 1 << 20
+
+// printed is v as JSON; found is false when it is longer than maxPrinted.
+func printed(dst []byte, v any) (out []byte, found bool) {
+	from := len(dst)
+	if out = appendJSON(dst, v, from+maxPrinted); len(out) > from+maxPrinted {
+		return dst[:from], false
+	}
+	return out, true
 }
 
 const hexDigits = "0123456789abcdef"
 
-// appendJSON prints a value of document without spaces.
-func appendJSON(dst []byte, v any) []byte {
+// appendJSON prints a value of document without spaces. It stops soon after most bytes.
+func appendJSON(dst []byte, v any, most int) []byte {
+	if len(dst) > most {
+		return dst
+	}
 	switch v := v.(type) {
 	case string:
 		return quoteJSON(dst, v)
@@ -219,7 +240,7 @@ func appendJSON(dst []byte, v any) []byte {
 			if i > 0 {
 				dst = append(dst, ',')
 			}
-			dst = appendJSON(dst, e)
+			dst = appendJSON(dst, e, most)
 		}
 		return append(dst, ']')
 	case *object:
@@ -229,7 +250,7 @@ func appendJSON(dst []byte, v any) []byte {
 				dst = append(dst, ',')
 			}
 			dst = append(quoteJSON(dst, key), ':')
-			dst = appendJSON(dst, v.values[key])
+			dst = appendJSON(dst, v.values[key], most)
 		}
 		return append(dst, '}')
 	}

@@ -119,6 +119,9 @@ func (b *builder) stage(in *instance, r *cfn.Resource) {
 		}
 		a.auto[name] = true
 	}
+	if p.wrote("ClientCertificateId") {
+		in.report(Warning, "client-certificate-not-supported", r, p.pos("ClientCertificateId"), "A back end that asks for one refuses the call.", "HTTP back ends of the stage %s are called without a client certificate.", quote(name))
+	}
 	in.stageVariables(p, s)
 	if s.AccessLogFormat != "" {
 		in.accessLogFormat(p.sub("AccessLogSettings"), s.AccessLogFormat)

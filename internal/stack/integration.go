@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/livegate/livegate/internal/cfn"
 	"github.com/livegate/livegate/internal/fault"
@@ -51,6 +52,14 @@ func (b *builder) integration(in *instance, r *cfn.Resource) {
 		in.templates(p, "RequestTemplates")
 		in.selects(p, "TemplateSelectionExpression")
 	}
+	for _, key := range []string{"IntegrationSubtype", "ResponseParameters", "TlsConfig"} {
+		if p.wrote(key) {
+			in.report(Warning, "http-api-only", r, p.pos(key), "Remove it.", "%s of %s is for HTTP APIs and does nothing in a WebSocket API.", key, r.ID)
+		}
+	}
+	if v := p.str("PayloadFormatVersion"); v != "" && v != "1.0" && v != "1" {
+		in.report(Error, "bad-property", r, p.pos("PayloadFormatVersion"), "Remove it, or write \"1.0\".", "PayloadFormatVersion of %s cannot be %s in a WebSocket API.", r.ID, quote(v))
+	}
 	if i.Connection == "VPC_LINK" {
 		in.report(Warning, "vpc-link-not-supported", r, p.pos("ConnectionType"), "The URL is called directly.", "VPC links are not supported: %s.", r.ID)
 	}
@@ -61,6 +70,12 @@ func (b *builder) integration(in *instance, r *cfn.Resource) {
 func mapped(t model.IntegrationType) bool {
 	return t == model.AWS || t == model.HTTP || t == model.Mock
 }
+
+// Quotas of mappings.
+const (
+	maxTemplate = 300 << 10 // "Known issues": bytes of a template
+	maxSource   = 512       // API reference: characters of a mapping's source
+)
 
 var serviceURI = regexp.MustCompile(`^arn:[^:]+:apigateway:[^:]+:[^:]+:(action/[A-Za-z0-9]+|path/)`)
 
@@ -141,6 +156,9 @@ func (in *instance) templates(p props, key string) {
 		return
 	}
 	for _, e := range v.Map {
+		if n := len(e.Value.Text); n > maxTemplate {
+			in.quota(p.r, e.Pos, key+" "+quote(e.Key)+" of "+p.r.ID, n, maxTemplate, "bytes")
+		}
 		_, err := vtl.Compile(key, e.Value.Text)
 		syntax, ok := errors.AsType[*vtl.SyntaxError](err)
 		if !ok {
@@ -179,6 +197,9 @@ func (in *instance) parameters(p props, key string, allowed *regexp.Regexp) {
 		}
 		if !e.Value.Scalar() {
 			continue
+		}
+		if n := utf8.RuneCountInString(e.Value.Text); n > maxSource {
+			in.quota(p.r, e.Pos, key+" "+quote(e.Key)+" of "+p.r.ID, n, maxSource, "characters")
 		}
 		m, err := selection.CompileMapping(e.Value.Text)
 		switch {

@@ -52,6 +52,11 @@ func TestMappingFindings(t *testing.T) {
 		{"selection", "IntegrationType: MOCK\nTemplateSelectionExpression: ${request.body", anyAnswer, "10 error bad-selection-expression is not closed"},
 		{"answer's selection", "IntegrationType: MOCK", anyAnswer + "\nTemplateSelectionExpression: $x.y", "16 error bad-selection-expression unknown variable"},
 		{"key", "IntegrationType: MOCK", "IntegrationResponseKey: /(/", "15 error bad-response-key not a regular expression"},
+		{"of HTTP APIs", "IntegrationType: HTTP_PROXY\nIntegrationUri: http://x\nIntegrationSubtype: SQS-SendMessage", anyAnswer, "11 warning http-api-only does nothing in a WebSocket API"},
+		{"version 2 events", "IntegrationType: HTTP_PROXY\nIntegrationUri: http://x\nPayloadFormatVersion: 2.0", anyAnswer, "11 error bad-property cannot be \"2.0\""},
+		{"version 1 events", "IntegrationType: HTTP_PROXY\nIntegrationUri: http://x\nPayloadFormatVersion: 1.0", anyAnswer, ""},
+		{"long source", "IntegrationType: HTTP_PROXY\nIntegrationUri: http://x\nRequestParameters: {integration.request.header.a: \"'" + strings.Repeat("x", 511) + "'\"}", anyAnswer, "11 warning aws-quota 513 characters"},
+		{"long template", dynamo + "RequestTemplates: {a: '" + strings.Repeat("x", 300<<10+1) + "'}", anyAnswer, "12 warning aws-quota 307201 bytes"},
 		{"two of a key", "IntegrationType: MOCK", anyAnswer + "\n  B:\n    Type: AWS::ApiGatewayV2::IntegrationResponse\n    Properties: {ApiId: !Ref Api, IntegrationId: !Ref I, IntegrationResponseKey: '\\$default'}", "18 error duplicate-name already has a response"},
 	} {
 		t.Run(v.name, func(t *testing.T) {

@@ -17,6 +17,11 @@ import (
 
 const (
 	maxUnzipped = 250 << 20 // Lambda quota: deployment package, unzipped
+	// A directory with more than Lambda takes may still be a package, of which
+	// patterns leave some out; one with this much is a mistake (CodeUri: /), and
+	// copying it would fill the disk.
+	maxCode     = 4 * maxUnzipped
+	maxEntries  = 500_000
 	nameModules = "node_modules"
 )
 
@@ -60,6 +65,7 @@ func skipped(name string) bool {
 // copied even when it lies inside (our own).
 func scan(dir, except string) (*tree, error) {
 	t := &tree{}
+	left := int64(maxCode)
 	// The directory itself may be a link (CodeUri: current): without the separator
 	// WalkDir would see that link and no code.
 	err := filepath.WalkDir(dir+string(filepath.Separator), func(path string, d fs.DirEntry, err error) error {
@@ -88,10 +94,13 @@ func scan(dir, except string) (*tree, error) {
 				return err
 			}
 			e.path, e.mode = path, info.Mode().Perm()
+			left -= info.Size()
 		default:
 			return nil // sockets and devices are not code
 		}
-		t.add(e)
+		if t.add(e); left < 0 || len(t.entries) > maxEntries {
+			return fmt.Errorf("%s holds more than %d MB or %d files beside node_modules (Lambda takes %d MB): name a directory with the code alone in CodeUri", dir, maxCode>>20, maxEntries, maxUnzipped>>20)
+		}
 		if d.IsDir() {
 			return fs.SkipDir
 		}

@@ -231,3 +231,24 @@ func TestSDKPackagesAreTheUsualClients(t *testing.T) {
 		}
 	}
 }
+
+// CodeUri: / must fail at once, and not when the disk is full.
+func TestScanIsBounded(t *testing.T) {
+	dir := t.TempDir()
+	put(t, filepath.Join(dir, "index.js"), "x")
+	for _, name := range []string{"a.bin", "b.bin"} { // sparse
+		put(t, filepath.Join(dir, name), "")
+		if err := os.Truncate(filepath.Join(dir, name), maxCode/2); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := scan(dir, ""); err == nil || !strings.Contains(err.Error(), "name a directory with the code alone") {
+		t.Errorf("error %v", err)
+	}
+	if err := os.Remove(filepath.Join(dir, "b.bin")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := scan(dir, ""); err != nil {
+		t.Error(err)
+	}
+}
