@@ -147,7 +147,7 @@ func waitForPort(t testing.TB, port int) {
 
 // Every example must keep loading without an error or a warning.
 func TestExamplesValidate(t *testing.T) {
-	for _, name := range []string{"chat", "echo-go", "http-backend", "rooms"} {
+	for _, name := range []string{"chat", "echo-go", "http-backend", "private-chat", "rooms"} {
 		if out, code := command(t, "validate", filepath.Join("..", "examples", name)); code != 0 || strings.Contains(out, "warning") {
 			t.Errorf("%s: exit code %d\n%s", name, code, out)
 		}

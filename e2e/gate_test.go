@@ -35,6 +35,7 @@ type status struct {
 	AccountID   string            `json:"accountId"`
 	EndpointURL string            `json:"endpointUrl"`
 	CAFile      string            `json:"caFile"`
+	DomainCA    string            `json:"domainCaFile"`
 	APIs        []api             `json:"apis"`
 	Functions   []named           `json:"functions"`
 	Tables      []named           `json:"tables"`
