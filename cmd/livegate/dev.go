@@ -24,7 +24,8 @@ func (c *cli) devCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dev [dir|template]",
 		Short: "Run an application: gateway, functions, tables, live reload",
-		Long: `Run the application of a SAM or CloudFormation template on this machine.
+		Long: `Run an application on this machine: a SAM or CloudFormation template, or a
+Serverless Framework, CDK or Terraform project.
 
 One port serves WebSocket clients (ws and wss), @connections callbacks, AWS API
 endpoints for the functions and a start page. Code and template are reloaded when

@@ -180,6 +180,7 @@ func (a *App) bindStorage() {
 		st{Name: "livegate_storage_commits_total", Help: "Transactions written to disk.", Value: func(s storage.Stats) float64 { return float64(s.Commits) }},
 		st{Name: "livegate_storage_updates_total", Help: "Changes that those carried: one commit takes all that wait.", Value: func(s storage.Stats) float64 { return float64(s.Updates) }},
 		st{Name: "livegate_storage_failures_total", Help: "Transactions that could not be written.", Value: func(s storage.Stats) float64 { return float64(s.Failures) }},
+		st{Name: "livegate_storage_log_bytes", Help: "Length of the log files beside the state file, room included.", Value: func(s storage.Stats) float64 { return float64(s.LogBytes) }},
 		st{Name: "livegate_storage_file_bytes", Help: "Length of the state file.", Value: func(s storage.Stats) float64 { return float64(s.FileBytes) }},
 	)
 	if a.tables == nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -25,6 +26,9 @@ func Compact(path string) (before, after int64, err error) {
 		return 0, 0, err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
+	if left := db.layers.Load().frozen; left != nil {
+		return 0, 0, fullDisk(path, syscall.ENOSPC) // of a crash; Open had no room to store it
+	}
 	side := path + ".compact"
 	if err := os.Remove(side); err != nil && !errors.Is(err, os.ErrNotExist) { // of one that was killed
 		return 0, 0, unusable(side, err)

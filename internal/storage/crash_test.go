@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -24,7 +25,9 @@ const childWriters = 8
 // runChild writes pairs of keys as fast as it can and prints each number after
 // it was acknowledged. It never returns.
 func runChild(path string) {
-	db, err := Open(path, Config{LockWait: 5 * time.Second})
+	path, fast := strings.CutSuffix(path, "?fast")
+	// Checkpoints every few milliseconds.
+	db, err := openWith(path, Config{Fast: fast, LockWait: 5 * time.Second}, limits{checkpointAt: 32 << 10, maxLayer: 64 << 10})
 	if err != nil {
 		fmt.Println("child:", err)
 		os.Exit(1)
@@ -68,6 +71,11 @@ func runChild(path string) {
 // The promise of the package: what was acknowledged is there after SIGKILL at any
 // instant, and a function's writes are there together or not at all.
 func TestKillLosesNothingAcknowledged(t *testing.T) {
+	t.Run("durable", func(t *testing.T) { testKills(t, "") })
+	t.Run("fast", func(t *testing.T) { testKills(t, "?fast") })
+}
+
+func testKills(t *testing.T, tier string) {
 	rounds := 20
 	if testing.Short() {
 		rounds = 3
@@ -78,7 +86,7 @@ func TestKillLosesNothingAcknowledged(t *testing.T) {
 		acked[w] = -1
 	}
 	for round := range rounds {
-		lines := killedRun(t, path, 20+rand.IntN(150))
+		lines := killedRun(t, path+tier, 20+rand.IntN(400))
 		for _, line := range lines {
 			var w, i int
 			if _, err := fmt.Sscanf(line, "%d %d", &w, &i); err != nil {

@@ -33,18 +33,20 @@ func sample(t *testing.T) []byte {
 			t.Fatal(err)
 		}
 	}
-	used := int64(0)
-	if err := db.View(func(tx *Tx) error { used = tx.bolt.Size(); return nil }); err != nil {
-		t.Fatal(err)
-	}
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
-	b, err := os.ReadFile(path)
+	f, err := os.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return b[:used] // the rest is room to grow
+	defer f.Close()
+	a, err := newAudit(path, f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.unmap()
+	return append([]byte{}, a.file[:a.meta.high*a.meta.pageSize]...) // the rest is room to grow
 }
 
 // use opens a file and reads and writes it; the error must name the file. It

@@ -16,7 +16,7 @@ import (
 	"github.com/livegate/livegate/internal/fault"
 )
 
-// syncEvery is how often Fast brings the file to the disk.
+// syncEvery is how often Fast brings the log to the disk.
 const syncEvery = time.Second
 
 // Open opens or creates the file, and its directory. Errors name the file and
@@ -24,6 +24,10 @@ const syncEvery = time.Second
 // Unavailable when the disk is full, Internal when it is damaged or cannot be
 // written.
 func Open(path string, cfg Config) (*DB, error) {
+	return openWith(path, cfg, limits{checkpointAt: checkpointAt, maxLayer: maxLayer})
+}
+
+func openWith(path string, cfg Config, l limits) (*DB, error) {
 	if cfg.LockWait == 0 {
 		cfg.LockWait = 300 * time.Millisecond
 	}
@@ -49,7 +53,10 @@ func Open(path string, cfg Config) (*DB, error) {
 		case <-time.After(cfg.Check):
 		}
 	}
-	db := &DB{path: path, queue: make(chan *request, maxBatch), done: make(chan struct{}), quit: make(chan struct{}), sync: cfg.Sync}
+	db := &DB{
+		path: path, fast: cfg.Fast, sync: cfg.Sync, limits: l, idle: time.NewTimer(time.Hour),
+		queue: make(chan *request, maxBatch), done: make(chan struct{}), quit: make(chan struct{}),
+	}
 	if err := db.open(file, cfg, a); err != nil {
 		return nil, err
 	}
@@ -78,6 +85,9 @@ func (db *DB) open(file *os.File, cfg Config, a *audit) (err error) {
 	}
 	if err == nil {
 		err = db.admit(a)
+	}
+	if err == nil {
+		err = db.recover()
 	}
 	if err != nil {
 		if a != nil {
@@ -154,7 +164,6 @@ func openEngine(path string, file *os.File, cfg Config) (b *bolt.DB, err error) 
 	})()
 	options := bolt.Options{
 		Timeout:         cfg.LockWait,
-		NoSync:          cfg.Fast,
 		FreelistType:    bolt.FreelistMapType,
 		InitialMmapSize: mapSize,
 		NoStatistics:    true,
@@ -202,33 +211,59 @@ func (db *DB) admit(a *audit) (err error) {
 		}
 		return nil
 	})
-	if err != nil || format == Format {
+	if err == nil && format == Format {
+		return db.readPosition()
+	}
+	if err != nil {
 		return err
 	}
-	if a != nil { // an older one gets its totals from the audit
+	if a != nil && format < 2 { // the first one gets its totals from the audit
 		if <-a.done; a.err != nil {
 			return a.err
 		}
 	}
-	err = db.bolt.Update(func(tx *bolt.Tx) error {
-		b, err := tx.CreateBucketIfNotExists([]byte(metaSpace))
-		if err != nil {
-			return err
-		}
-		if a != nil {
-			for name, t := range a.totals {
-				key := []byte(totalPrefix + name)
-				if err := b.Put(key, sealed(key, t.encode())); err != nil {
-					return err
-				}
-			}
-		}
-		return b.Put([]byte(formatKey), binary.BigEndian.AppendUint32(nil, Format))
-	})
-	if err != nil {
+	if err = db.bolt.Update(func(tx *bolt.Tx) error { return db.raise(tx, a, format) }); err != nil {
 		return unusable(db.path, err)
 	}
 	return nil
+}
+
+// raise brings an older format, or an empty file, up to date.
+func (db *DB) raise(tx *bolt.Tx, a *audit, format uint32) error {
+	b, err := tx.CreateBucketIfNotExists([]byte(metaSpace))
+	if err != nil {
+		return err
+	}
+	if a != nil && format < 2 {
+		for name, t := range a.totals {
+			key := []byte(totalPrefix + name)
+			if err := b.Put(key, sealed(key, t.encode())); err != nil {
+				return err
+			}
+		}
+	}
+	own, err := tx.CreateBucketIfNotExists([]byte(logSpace))
+	if err != nil {
+		return err
+	}
+	if err := own.Put([]byte(positionKey), db.newPosition()); err != nil {
+		return err
+	}
+	return b.Put([]byte(formatKey), binary.BigEndian.AppendUint32(nil, Format))
+}
+
+// readPosition learns up to which commit the file goes.
+func (db *DB) readPosition() error {
+	return db.bolt.View(func(tx *bolt.Tx) error {
+		if b := tx.Bucket([]byte(logSpace)); b != nil {
+			if id, commit, ok := parsePosition(b.Get([]byte(positionKey))); ok {
+				db.id = id
+				db.committed.Store(commit)
+				return nil
+			}
+		}
+		return damagedFile(db.path, "where its log begins is unreadable")
+	})
 }
 
 // full says whether an error is for want of space: on the disk, of a quota, or up
@@ -258,16 +293,28 @@ func (db *DB) unwritable() error {
 	return nil
 }
 
-// uncommitted is what a failed commit means. When a write was refused, nothing
-// has happened: the pages of the state before are still all there, and the next
-// commit may try again. When the disk said that it could not keep what it had
-// taken, the kernel has already forgotten which pages those were, and a second
-// try would succeed without writing them.
+// unlogged is what a record that could not be written means. When the disk
+// refused it, nothing has happened, and the next one may try again. When the disk
+// said that it could not keep what it had taken, the kernel has already forgotten
+// which pages those were, and a second try would succeed without writing them.
+func (db *DB) unlogged(err error) error {
+	if _, lost := errors.AsType[*lostError](err); lost {
+		return db.refuse(err)
+	}
+	return unusable(db.path, err)
+}
+
+// uncommitted is the same for a checkpoint: when a write was refused, the pages of
+// the state before are still all there.
 func (db *DB) uncommitted(err error) error {
 	var refused *os.PathError // of write and truncate; sync fails with a bare number
 	if errors.As(err, &refused) || full(err) && isEngineComplaint(err) {
 		return unusable(db.path, err)
 	}
+	return db.refuse(err)
+}
+
+func (db *DB) refuse(err error) error {
 	e := &fault.Error{Kind: fault.Unavailable, Err: err,
 		Msg: fmt.Sprintf("the disk failed to store %s: nothing more is written until livegate is restarted; check the disk first", db.path)}
 	db.refusal.Store(e)
@@ -286,10 +333,18 @@ func (db *DB) syncNowAndThen() {
 			<-db.done
 			last = true
 		}
-		if now := db.commits.Load(); now != synced {
-			synced = now
-			if err := db.bolt.Sync(); err != nil {
-				_ = db.uncommitted(err) // kept: the next write is told
+		now := db.commits.Load()
+		if now == synced {
+			continue
+		}
+		synced = now
+		for i := range db.logs {
+			f := db.logs[i].file.Load()
+			if f == nil {
+				continue
+			}
+			if err := syncData(f); err != nil {
+				_ = db.refuse(err) // kept: the next write is told
 			}
 		}
 	}

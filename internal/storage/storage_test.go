@@ -330,7 +330,7 @@ func TestNewerFormatIsRefused(t *testing.T) {
 	}
 	b.Close()
 	_, err = Open(path, Config{})
-	if !fault.Is(err, fault.Conflict) || !strings.Contains(err.Error(), "data format 3") || !strings.Contains(err.Error(), path) {
+	if !fault.Is(err, fault.Conflict) || !strings.Contains(err.Error(), "data format 4") || !strings.Contains(err.Error(), path) {
 		t.Fatal(err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"slices"
+	"strings"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -21,35 +22,39 @@ const sumSize = 4 // CRC-32C of key and value, after the value
 // function it was given to. A write that is impossible (an empty or overlong
 // key) makes the whole function fail, also when its error is ignored.
 type Tx struct {
-	db    *DB
-	bolt  *bolt.Tx
-	write bool
-	open  []*space  // looked up so far; few, so a slice beats a map
-	room  [4]*space // for open
-	first space     // most transactions need no other
+	db     *DB
+	bolt   *bolt.Tx // the file
+	layers *layers  // what is newer than the file
+	commit uint64   // the newest that is seen; the own one when writing
+	write  bool
+	open   []*space  // looked up so far; few, so a slice beats a map
+	room   [4]*space // for open
+	first  space     // most transactions need no other
+
+	changes []change // of all functions of this transaction, in order
 
 	// of the function that is running now
 	err     error
-	undo    []change
-	arena   []byte // keys of undo
+	from    int // its first change
 	dropped []string
 }
 
+// space is one space as the transaction sees it: own over below over bucket, each
+// nil when there is nothing or when it is hidden.
 type space struct {
 	name   string
-	bucket *bolt.Bucket // nil: looked up, does not exist
+	own    *generation // of the active layer
+	below  *generation // of the frozen one
+	bucket *bolt.Bucket
 	cursor *bolt.Cursor // of bucket, for get; nil until it is needed
-	fresh  bool         // created in this transaction
-
-	own   total // what the running function changes
-	batch total // what those before it in this transaction did
 }
 
-// change is how to take back one write.
+// change is one write: a version that was given to a node, or a drop.
 type change struct {
-	space    string
-	from, to int    // key in arena
-	old      []byte // stored form; nil if the key was absent
+	space   string
+	node    *node
+	version *version
+	dropped *layerSpace
 }
 
 // sealed is the stored form of a value.
@@ -68,6 +73,12 @@ func hashOf(key, stored []byte) uint64 {
 	return entryHash(binary.LittleEndian.Uint32(stored[len(stored)-sumSize:]), len(key), len(stored))
 }
 
+// plain is a sealed value without its checksum.
+func plain(stored []byte) []byte {
+	n := len(stored) - sumSize
+	return stored[:n:n]
+}
+
 func checksum(key, value []byte) uint32 {
 	table := crc32.MakeTable(crc32.Castagnoli) // returns a shared table
 	return crc32.Update(crc32.Checksum(key, table), table, value)
@@ -82,51 +93,53 @@ func (tx *Tx) unseal(key, stored []byte) []byte {
 	return value
 }
 
-// space looks a space up; its bucket is nil when it does not exist. nil when it
-// could not be created.
-func (tx *Tx) space(name string, create bool) *space {
-	var s *space
-	for _, o := range tx.open {
-		if o.name == name {
-			s = o
+// space looks a space up.
+func (tx *Tx) space(name string) *space {
+	for _, s := range tx.open {
+		if s.name == name {
+			return s
 		}
 	}
-	if s == nil {
-		if s = (&space{}); len(tx.open) == 0 {
-			s, tx.open = &tx.first, tx.room[:0]
-		}
-		*s = space{name: name}
-		if name != metaSpace {
-			s.bucket = tx.bolt.Bucket([]byte(name))
-		}
-		tx.open = append(tx.open, s)
+	s := &tx.first
+	if len(tx.open) == 0 {
+		tx.open = tx.room[:0]
+	} else {
+		s = &space{}
 	}
-	if s.bucket != nil || !create {
+	*s = space{name: name}
+	tx.open = append(tx.open, s)
+	if s.own = tx.layers.active.generation(name, tx.commit); s.own != nil && s.own.hides {
 		return s
 	}
-	b, err := tx.bolt.CreateBucket([]byte(name))
-	if err != nil {
-		_ = tx.fail(err) // kept: the caller sees it in tx.err
-		return nil
+	if s.below = tx.layers.frozen.generation(name, tx.commit); s.below != nil && s.below.hides {
+		return s
 	}
-	s.bucket, s.fresh = b, true
+	if !reserved(name) {
+		s.bucket = tx.bolt.Bucket([]byte(name))
+	}
 	return s
 }
 
-// readable is a space that is there, else nil.
-func (tx *Tx) readable(name string) *space {
-	if tx.isDropped(name) {
+func reserved(name string) bool { return strings.HasPrefix(name, metaSpace) }
+
+// get is the value of a key; nil if there is none.
+func (tx *Tx) get(s *space, key []byte) []byte {
+	for _, g := range [...]*generation{s.own, s.below} {
+		if g == nil {
+			continue
+		}
+		if v := g.list.find(key, tx.commit); v != nil {
+			if v.stored == nil {
+				return nil
+			}
+			return plain(v.stored)
+		}
+	}
+	if s.bucket == nil {
 		return nil
 	}
-	if s := tx.space(name, false); s.bucket != nil {
-		return s
-	}
-	return nil
-}
-
-// get is the stored form of a key's value; nil if there is none. The bucket's own
-// Get makes a new cursor each time, which costs more than the search.
-func (s *space) get(key []byte) []byte {
+	// The bucket's own Get makes a new cursor each time, which costs more than the
+	// search.
 	if s.cursor == nil {
 		s.cursor = s.bucket.Cursor()
 	}
@@ -134,7 +147,7 @@ func (s *space) get(key []byte) []byte {
 	if !bytes.Equal(k, key) {
 		return nil
 	}
-	return stored
+	return tx.unseal(key, stored)
 }
 
 // fail records the first error, and returns it.
@@ -148,46 +161,32 @@ func (tx *Tx) fail(err error) error {
 // Get returns the value of key, nil if there is none. An empty value is not nil.
 // The slice lives until the transaction ends and must not be changed.
 func (tx *Tx) Get(space string, key []byte) []byte {
-	s := tx.readable(space)
-	if s == nil {
+	if tx.isDropped(space) {
 		return nil
 	}
-	stored := s.get(key)
-	if stored == nil {
-		return nil
-	}
-	return tx.unseal(key, stored)
+	return tx.get(tx.space(space), key)
 }
 
 // Put sets key to value; both are copied.
 func (tx *Tx) Put(space string, key, value []byte) error {
-	s, err := tx.writable(space, key)
-	if err != nil {
-		return err
-	}
-	stored := sealed(key, value)
-	tx.remember(s, key, s.get(key))
-	s.own.add(total{1, hashOf(key, stored)})
-	if err := s.bucket.Put(key, stored); err != nil {
-		return tx.fail(fault.New(fault.Internal, "storage.Put(%q): %v", space, err))
-	}
-	return nil
+	return tx.change(space, key, value, false)
 }
 
 // Delete removes key; an absent key is no error.
 func (tx *Tx) Delete(space string, key []byte) error {
+	return tx.change(space, key, nil, true)
+}
+
+func (tx *Tx) change(space string, key, value []byte, deleted bool) error {
 	s, err := tx.writable(space, key)
 	if err != nil {
 		return err
 	}
-	old := s.get(key)
-	if old == nil {
-		return nil
+	if s.own == nil {
+		s.own = tx.layers.active.space(space).newest.Load()
 	}
-	tx.remember(s, key, old)
-	if err := s.bucket.Delete(key); err != nil {
-		return tx.fail(fault.New(fault.Internal, "storage.Delete(%q): %v", space, err))
-	}
+	n := tx.layers.active.put(s.own, key, value, deleted, tx.commit)
+	tx.changes = append(tx.changes, change{space: space, node: n, version: n.newest.Load()})
 	return nil
 }
 
@@ -204,13 +203,13 @@ func (tx *Tx) Drop(space string) error {
 // Ascend calls fn for each key with from ≤ key < to, in order, until it returns
 // false. A nil bound is no bound. fn must not write to the same space.
 func (tx *Tx) Ascend(space string, from, to []byte, fn func(key, value []byte) bool) {
-	s := tx.readable(space)
-	if s == nil {
+	if tx.isDropped(space) {
 		return
 	}
-	c := s.bucket.Cursor()
-	for k, v := c.Seek(from); k != nil && (to == nil || bytes.Compare(k, to) < 0); k, v = c.Next() {
-		if !fn(k, tx.unseal(k, v)) {
+	m := tx.merge(tx.space(space), false)
+	m.start(from, to)
+	for k, v := m.next(); k != nil && (to == nil || bytes.Compare(k, to) < 0); k, v = m.next() {
+		if !fn(k, v) {
 			return
 		}
 	}
@@ -218,21 +217,13 @@ func (tx *Tx) Ascend(space string, from, to []byte, fn func(key, value []byte) b
 
 // Descend is Ascend over the same keys in reverse.
 func (tx *Tx) Descend(space string, from, to []byte, fn func(key, value []byte) bool) {
-	s := tx.readable(space)
-	if s == nil {
+	if tx.isDropped(space) {
 		return
 	}
-	c := s.bucket.Cursor()
-	var k, v []byte
-	if to == nil {
-		k, v = c.Last()
-	} else if k, _ = c.Seek(to); k == nil {
-		k, v = c.Last()
-	} else {
-		k, v = c.Prev()
-	}
-	for ; k != nil && bytes.Compare(k, from) >= 0; k, v = c.Prev() {
-		if !fn(k, tx.unseal(k, v)) {
+	m := tx.merge(tx.space(space), true)
+	m.start(from, to)
+	for k, v := m.next(); k != nil && bytes.Compare(k, from) >= 0; k, v = m.next() {
+		if !fn(k, v) {
 			return
 		}
 	}
@@ -249,90 +240,39 @@ func (tx *Tx) writable(space string, key []byte) (*space, error) {
 		return nil, tx.err
 	case !tx.write:
 		return nil, tx.fail(fault.New(fault.Internal, "storage: write to %q in a read-only transaction", space))
-	case space == "" || space == metaSpace:
+	case space == "" || reserved(space):
 		return nil, tx.fail(fault.New(fault.Internal, "storage: %q is not a space for callers", space))
 	case len(key) == 0 || len(key) > MaxKey:
 		return nil, tx.fail(fault.New(fault.TooLarge, "storage: a key in %q has %d bytes; 1 to %d are possible", space, len(key), MaxKey))
 	case tx.isDropped(space):
 		return nil, tx.fail(fault.New(fault.Internal, "storage: write to %q after dropping it", space))
 	}
-	return tx.space(space, true), tx.err
-}
-
-// remember notes how to take a write back, and takes what it replaces out of the
-// space's total.
-func (tx *Tx) remember(s *space, key, old []byte) {
-	from := len(tx.arena)
-	tx.arena = append(tx.arena, key...)
-	tx.undo = append(tx.undo, change{s.name, from, len(tx.arena), old})
-	if old != nil {
-		s.own.add(total{^uint64(0), -hashOf(key, old)})
-	}
+	return tx.space(space), nil
 }
 
 // begin starts a function's share of a group commit.
 func (tx *Tx) begin() {
-	tx.err, tx.undo, tx.arena, tx.dropped = nil, tx.undo[:0], tx.arena[:0], nil
-	for _, s := range tx.open {
-		s.own = total{}
-	}
+	tx.err, tx.from, tx.dropped = nil, len(tx.changes), nil
 }
 
 // settle carries out what was put off until the function succeeded.
-func (tx *Tx) settle() error {
-	for _, s := range tx.open {
-		s.batch.add(s.own)
-	}
+func (tx *Tx) settle() {
 	for _, name := range tx.dropped {
-		if tx.space(name, false).bucket == nil {
-			continue
-		}
-		if err := tx.bolt.DeleteBucket([]byte(name)); err != nil {
-			return err
-		}
-		if err := tx.bolt.Bucket([]byte(metaSpace)).Delete([]byte(totalPrefix + name)); err != nil {
-			return err
-		}
+		s := tx.layers.active.drop(name, tx.commit)
+		tx.changes = append(tx.changes, change{space: name, dropped: s})
 		tx.open = slices.DeleteFunc(tx.open, func(s *space) bool { return s.name == name })
 	}
-	return nil
 }
 
-// keepTotals stores what the transaction's functions did to the totals.
-func (tx *Tx) keepTotals() error {
-	own := tx.bolt.Bucket([]byte(metaSpace))
-	for _, s := range tx.open {
-		if s.bucket == nil || s.batch == (total{}) && !s.fresh {
-			continue
-		}
-		key := []byte(totalPrefix + s.name)
-		var sum total
-		if stored := own.Get(key); stored != nil {
-			sum = decodeTotal(tx.unseal(key, stored))
-		}
-		sum.add(s.batch)
-		if err := own.Put(key, sealed(key, sum.encode())); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// rewind takes back the running function's writes, newest first. The engine
-// keeps the old values: they point into pages or nodes that stay until commit.
-func (tx *Tx) rewind() error {
-	for i := len(tx.undo) - 1; i >= 0; i-- {
-		c := tx.undo[i]
-		b, key := tx.space(c.space, true).bucket, tx.arena[c.from:c.to]
-		var err error
-		if c.old == nil {
-			err = b.Delete(key)
+// rewind takes writes back, newest first, down to the change with a number. Nobody
+// else has seen them: they belong to a commit that is not there yet.
+func (tx *Tx) rewind(to int) {
+	for i := len(tx.changes) - 1; i >= to; i-- {
+		if c := &tx.changes[i]; c.node != nil {
+			c.node.undo()
 		} else {
-			err = b.Put(key, c.old)
-		}
-		if err != nil {
-			return err
+			c.dropped.undrop()
 		}
 	}
-	return nil
+	tx.changes = tx.changes[:to]
 }

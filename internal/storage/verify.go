@@ -109,7 +109,14 @@ func (a *audit) spaces() error {
 		return nil // for admit to tell
 	}
 	for i := range list {
-		if list[i].name == metaSpace {
+		switch list[i].name {
+		case metaSpace:
+			continue
+		case logSpace:
+			list[i].entry = a.logs
+			if err := list[i].tree(); err != nil {
+				return err
+			}
 			continue
 		}
 		if err := list[i].space(); err != nil {
@@ -156,5 +163,13 @@ func (a *audit) own(key, value []byte) error {
 		return a.bad("checksum of key %q does not match", key)
 	}
 	a.kept[string(key[len(totalPrefix):])] = decodeTotal(plain)
+	return nil
+}
+
+// logs reads an entry of the space that is about the log.
+func (a *audit) logs(key, value []byte) error {
+	if _, _, ok := parsePosition(value); !ok || string(key) != positionKey {
+		return a.bad("where its log begins is unreadable")
+	}
 	return nil
 }

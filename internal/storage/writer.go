@@ -26,7 +26,7 @@ func (db *DB) write() {
 	batch := make([]*request, 0, maxBatch)
 	var p pace
 	for {
-		r := <-db.queue
+		r := db.next()
 		if r == nil {
 			return
 		}
@@ -131,81 +131,116 @@ func (p *pace) window(have int) <-chan time.Time {
 	return time.After(left)
 }
 
-// commit runs a batch in one engine transaction. If the transaction itself
-// fails (disk full, damaged page) nothing of it is kept and every function that
-// had succeeded is told why.
+// commit runs a batch. Its functions share a record of the log, or a few when they
+// are large. If a record cannot be written (the disk is full) nothing of it is kept
+// and every function that had succeeded is told why.
 func (db *DB) commit(batch []*request) {
-	var applied []*request
-	err := db.apply(batch, &applied)
-	if err != nil {
-		db.failures.Add(1)
-		for _, r := range applied {
-			r.err = err
+	for len(batch) > 0 {
+		n := len(batch)
+		var applied []*request
+		err := db.apply(batch, &applied, &n)
+		if err != nil {
+			db.failures.Add(1)
+			for _, r := range applied {
+				r.err = err
+			}
 		}
-	}
-	for _, r := range batch {
-		close(r.done)
+		for _, r := range batch[:n] {
+			close(r.done)
+		}
+		batch = batch[n:]
 	}
 }
 
-func (db *DB) apply(batch []*request, applied *[]*request) (err error) {
+// apply commits the first functions of a batch, n of them.
+func (db *DB) apply(batch []*request, applied *[]*request, n *int) (err error) {
 	defer guard(func(p any) {
-		*applied = batch
+		*applied, *n = batch, len(batch)
 		err = damagedFile(db.path, p)
 	})()
+	*applied = batch
 	if err := db.unwritable(); err != nil {
-		*applied = batch
 		return err
 	}
-	b, err := db.bolt.Begin(true)
-	if err != nil {
-		*applied = batch
-		return db.engineError(err)
+	if err := db.makeRoom(); err != nil {
+		return err
 	}
-	// After Commit this does nothing; after a panic inside Commit it lets go of
-	// the engine's writer lock, so that the next batch gets an error too, not silence.
-	defer func() { _ = b.Rollback() }()
-	tx := &Tx{db: db, bolt: b, write: true}
-	for _, r := range batch {
+	tx := &Tx{db: db, write: true, changes: db.changes[:0]}
+	if err := db.snapshot(tx); err != nil {
+		return err
+	}
+	tx.commit++
+	kept := false
+	defer func() {
+		_ = tx.bolt.Rollback() // closing a read transaction cannot fail usefully
+		if !kept {
+			tx.rewind(0)
+		}
+		clear(tx.changes)
+		if db.changes = tx.changes; cap(db.changes) > maxChanges {
+			db.changes = nil
+		}
+	}()
+	active := tx.layers.active
+	limit := active.bytes + maxRecord
+	*applied = db.applied[:0]
+	for i, r := range batch {
 		if r.err = r.ctx.Err(); r.err != nil {
 			continue
 		}
-		if fatal := tx.run(r); fatal != nil {
-			*applied = batch
-			return unusable(db.path, fatal)
-		}
+		tx.run(r)
 		if r.err == nil && r.panicked == nil {
 			*applied = append(*applied, r)
 		}
+		if active.bytes >= limit {
+			*n = i + 1
+			break
+		}
 	}
+	db.applied = *applied
 	if len(*applied) == 0 {
 		return nil
 	}
-	if err := tx.keepTotals(); err != nil {
-		return unusable(db.path, err)
+	if err := db.log(tx); err != nil {
+		return err
 	}
-	begun := time.Now()
-	if err := b.Commit(); err != nil {
-		return db.uncommitted(err)
-	}
-	db.sync.Observe(time.Since(begun).Seconds())
+	kept = true
+	active.last, active.commits = tx.commit, active.commits+1
+	active.bytes += recordHead
+	db.committed.Store(tx.commit) // from here on it is seen
 	db.commits.Add(1)
 	db.updates.Add(uint64(len(*applied)))
 	return nil
 }
 
-// run executes one function of a batch; a non-nil result means the transaction
-// as a whole cannot go on.
-func (tx *Tx) run(r *request) error {
+// log writes a transaction's record.
+func (db *DB) log(tx *Tx) (err error) {
+	if db.record, err = encode(db.record[:0], db.seed, tx.commit, tx.changes); err != nil {
+		return err
+	}
+	begun := time.Now()
+	if err := db.logs[db.current].append(db.record, db.fast); err != nil {
+		return db.unlogged(err)
+	}
+	db.sync.Observe(time.Since(begun).Seconds())
+	if cap(db.record) > maxRecord {
+		db.record = nil
+	}
+	return nil
+}
+
+// run executes one function of a batch.
+func (tx *Tx) run(r *request) {
 	tx.begin()
 	r.err = tx.call(r)
 	if r.err == nil {
 		r.err = tx.err
 	}
 	if r.err == nil && r.panicked == nil {
-		return tx.settle()
+		tx.settle()
+	} else {
+		tx.rewind(tx.from)
 	}
-	return tx.rewind()
 }
 
 // call runs the function and keeps a bug in it away from its neighbours.
