@@ -53,12 +53,12 @@ func run(write bool, args []string) error {
 	}
 	r := newReport(parity.Proofs(table))
 	readErr := r.read(out, os.Stdout)
-	failed := cmd.Wait()
-	if err := errors.Join(readErr, failed); err != nil && !write {
-		return err
-	}
+	failed := errors.Join(readErr, cmd.Wait())
 	if write {
-		return r.record()
+		return errors.Join(failed, r.record())
+	}
+	if failed != nil {
+		return failed
 	}
 	return r.hold(table)
 }

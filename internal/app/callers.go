@@ -23,8 +23,8 @@ func (a *App) secret(accessKeyID string) (string, bool) {
 }
 
 // caller is who signs with an access key: a function in its role's name, or the
-// owner of configured credentials. Workers may do everything, as in dev on AWS a
-// role of one's own would let them.
+// owner of configured credentials. Functions may do everything: the policies of
+// their roles are not evaluated.
 func (a *App) caller(accessKeyID string) (authz.Caller, bool) {
 	if secret, ok := a.runtime.Secret(accessKeyID); ok {
 		name, _ := a.runtime.FunctionOf(accessKeyID)

@@ -44,7 +44,10 @@ func ReadCredentials(path string) (map[string]Credential, error) {
 		return nil, fault.New(fault.BadRequest, "the credentials file: %v", err)
 	}
 	info, err := os.Stat(path)
-	if err == nil && info.Mode().Perm()&0o077 != 0 {
+	if err != nil {
+		return nil, fault.New(fault.BadRequest, "the credentials file: %v", err)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
 		return nil, fault.New(fault.Forbidden, "%s holds secrets and others may read it (mode %04o): chmod 600 %s", path, info.Mode().Perm(), path)
 	}
 	var file map[string]struct {

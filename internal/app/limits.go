@@ -38,6 +38,10 @@ func (c *Config) Validate() error {
 	return c.checkManagement()
 }
 
+// defaultSend is the outbound queue of a profile that does not name one, in bytes
+// (gateway.Limits.SendBytes).
+const defaultSend = 1 << 20
+
 // NoLimit takes a limit away.
 const NoLimit = -1
 
@@ -67,8 +71,8 @@ func (a *App) limits() *gateway.Limits {
 	change(&l.Frame, c.Frame)
 	change(&l.Idle, c.Idle)
 	change(&l.Lifetime, c.Lifetime)
-	if c.Message > 0 {
-		l.SendBytes = max(l.SendBytes, c.Message+frame.MaxHeader) // or the largest could come in and never go out
+	if room := c.Message + frame.MaxHeader; room > max(l.SendBytes, defaultSend) {
+		l.SendBytes = room // or the largest could come in and never go out
 	}
 	throttle(&l.Requests, c.Requests)
 	throttle(&l.Connects, c.Connects)

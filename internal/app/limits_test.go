@@ -110,3 +110,15 @@ func TestTooManyConnectionsAreRefused(t *testing.T) {
 		t.Errorf("%v refused", n)
 	}
 }
+
+// The queue grows with the largest message, and does not shrink with it.
+func TestSendQueueFollowsTheLargestMessage(t *testing.T) {
+	for _, profile := range []string{"aws", "open"} {
+		for message, want := range map[int]int{4 << 10: defaultSend, 8 << 20: 8 << 20, NoLimit: 0} {
+			l := New(Config{Profile: profile, Limits: LimitChanges{Message: message}}).limits()
+			if got := l.SendBytes; got != 0 && got < want || got == 0 && want > defaultSend {
+				t.Errorf("%s, messages of %d: a queue of %d bytes, want %d at least", profile, message, got, want)
+			}
+		}
+	}
+}

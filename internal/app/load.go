@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/livegate/livegate/internal/client"
@@ -34,12 +33,11 @@ func (a *App) load(ctx context.Context) (*deployed, error) {
 	if err != nil {
 		return nil, err
 	}
-	for i := len(packed.Findings) - 1; i >= 0; i-- {
-		f := packed.Findings[i]
-		res.Findings = slices.Insert(res.Findings, 0, stack.Finding{
-			Severity: stack.Severity(f.Severity), Code: f.Code, Message: f.Message, Hint: f.Hint, Pos: f.Pos,
-		})
+	found := make([]stack.Finding, 0, len(packed.Findings)+len(res.Findings))
+	for _, f := range packed.Findings {
+		found = append(found, stack.Finding{Severity: stack.Severity(f.Severity), Code: f.Code, Message: f.Message, Hint: f.Hint, Pos: f.Pos})
 	}
+	res.Findings = append(found, res.Findings...)
 	for _, f := range res.Findings {
 		if f.Severity == stack.Error {
 			return nil, &client.FindingsError{Findings: findings(res.Findings)}
